@@ -1,0 +1,287 @@
+package core
+
+import (
+	"context"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"anteroom/sock"
+)
+
+// room reports whether the queue may take one more. Whoever waits is room for one. mu held.
+func (s *Server[T]) room() bool {
+	return s.queue.len()+s.handling < max(s.maxPending(), s.waiting)
+}
+
+// accept accepts one connection if it may and there is one. mu held.
+func (s *Server[T]) accept() {
+	for s.l != nil && !s.paused && !s.resting && s.room() {
+		fd, errno := s.l.Accept()
+		switch errno {
+		case 0:
+			s.exhausted, s.pause = false, firstPause
+			s.accepted(fd)
+			return
+		case syscall.EAGAIN:
+			return
+		case syscall.EINTR, syscall.ECONNABORTED:
+			// It went before it was accepted: the next one.
+		default:
+			s.acceptFailed(errno)
+			return
+		}
+	}
+}
+
+// accepted has a new connection queued: at once, or, if somebody must be asked first, in order with the callbacks. mu held.
+func (s *Server[T]) accepted(fd int) {
+	if s.admit == nil && s.incoming == nil {
+		s.enqueue(s.hooks.New(s.l, fd))
+		return
+	}
+	l, admit := s.l, s.admit
+	s.handling++
+	s.cb.post(event{do: func() { s.ask(l, admit, fd) }})
+}
+
+// ask lets the admission check and the override decide about an accepted connection. No lock is held.
+func (s *Server[T]) ask(l Listener, admit func(fd int) error, fd int) {
+	owned := true
+	defer func() { // also if one of them panics
+		if owned {
+			sock.FromFd(uintptr(fd)).Close()
+		}
+		s.mu.Lock()
+		s.handling--
+		s.acceptMore()
+		s.mu.Unlock()
+	}()
+	if admit != nil {
+		if err := admit(fd); err != nil {
+			s.mu.Lock()
+			s.err = err
+			s.cb.post(event{sig: sigAcceptError, err: err})
+			s.mu.Unlock()
+			return
+		}
+	}
+	s.mu.Lock()
+	incoming := s.incoming
+	if s.l != l {
+		incoming = nil // closed meanwhile
+	} else if owned = false; incoming == nil {
+		s.enqueue(s.hooks.New(l, fd))
+	}
+	s.mu.Unlock()
+	if incoming != nil {
+		incoming(sock.FromFd(uintptr(fd)))
+		s.mu.Lock()
+		s.handed++
+		s.gate.tell()
+		s.mu.Unlock()
+	}
+}
+
+// acceptFailed tells of an error of accept, once until accepting succeeds again, and rests. mu held.
+func (s *Server[T]) acceptFailed(errno syscall.Errno) {
+	if !s.exhausted {
+		s.exhausted = true
+		err := acceptError(s.l, errno)
+		s.err = err
+		s.cb.post(event{sig: sigAcceptError, err: err})
+	}
+	s.resting = true
+	l, pause := s.l, s.pause
+	s.pause = min(2*s.pause, lastPause)
+	s.rest = time.AfterFunc(pause, func() {
+		s.mu.Lock()
+		if s.l == l {
+			s.resting = false
+			s.acceptMore()
+		}
+		s.unlock()
+	})
+}
+
+// acceptMore makes whoever accepts look again: there may be room, or accepting was resumed. mu held.
+func (s *Server[T]) acceptMore() {
+	if s.l == nil {
+		return
+	}
+	s.gate.poke()
+	if !s.acceptor && s.waiting == 0 {
+		s.recallSoon()
+	}
+}
+
+// recallSoon brings the acceptor back unless takers come. mu held.
+func (s *Server[T]) recallSoon() {
+	if s.acceptor || s.recalled {
+		return
+	}
+	s.recalled, s.seen = true, s.leaves
+	if s.recall == nil {
+		s.recall = time.AfterFunc(recallDelay, s.recallAcceptor)
+	} else {
+		s.recall.Reset(recallDelay)
+	}
+}
+
+func (s *Server[T]) recallAcceptor() {
+	s.mu.Lock()
+	s.recalled = false
+	switch {
+	case s.l == nil, s.acceptor, s.waiting > 0:
+		s.mu.Unlock()
+	case s.leaves != s.seen: // they come and go
+		s.recallSoon()
+		s.mu.Unlock()
+	default:
+		s.acceptor = true
+		s.acceptForOthers()
+		s.unlock()
+	}
+}
+
+// acceptForOthers fills the queue until the server is closed or takers wait for themselves. mu held, and let go of meanwhile.
+func (s *Server[T]) acceptForOthers() {
+	finished := false
+	defer func() {
+		if !finished { // a callback ended the goroutine: another one takes over
+			s.mu.Lock()
+			defer s.mu.Unlock()
+		}
+		s.acceptor = false
+		if s.l != nil && s.waiting == 0 {
+			s.recallSoon()
+		}
+	}()
+	l := s.l
+	for s.l == l && s.waiting == 0 {
+		before := s.queue.len() + s.handling
+		s.gate.await(&never, func() bool {
+			if s.l != l {
+				return true
+			}
+			s.accept()
+			return s.queue.len()+s.handling != before || s.cb.due()
+		})
+		s.cb.run(&s.mu)
+	}
+	finished = true
+}
+
+// Accept waits for a connection and takes it. It fails when the server is closed, when ctx ends (nil: never) and when the deadline passes.
+func (s *Server[T]) Accept(ctx context.Context, network string) (*T, error) {
+	for {
+		t, err := s.waitAndPop(ctx, network)
+		if err != nil {
+			return nil, err
+		}
+		if s.take(t) == nil {
+			return t, nil
+		}
+	}
+}
+
+func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) {
+	s.mu.Lock()
+	l := s.l
+	switch {
+	case l == nil:
+		s.mu.Unlock()
+		return nil, closedError("accept", network)
+	case ctx != nil && ctx.Err() != nil:
+		s.mu.Unlock()
+		return nil, takeError(l, ctx.Err())
+	case expired(s.deadline):
+		s.mu.Unlock()
+		return nil, takeError(l, os.ErrDeadlineExceeded)
+	}
+	try := s.tryAccept
+	if ctx != nil && ctx.Done() != nil {
+		taken := try
+		stop := context.AfterFunc(ctx, func() {
+			s.mu.Lock()
+			s.gate.poke()
+			s.mu.Unlock()
+		})
+		defer stop()
+		try = func() bool { return ctx.Err() != nil || taken() }
+	}
+	for {
+		s.waiting++
+		var err error
+		if s.queue.len() == 0 {
+			err = s.gate.await(&s.deadline, try)
+		}
+		s.waiting--
+		s.cb.run(&s.mu) // one of them may take the connection
+		switch {
+		case s.l != l:
+			s.mu.Unlock()
+			return nil, takeError(l, net.ErrClosed)
+		case s.queue.len() > 0:
+			t := s.pop()
+			s.leave()
+			s.mu.Unlock()
+			return t, nil
+		case ctx != nil && ctx.Err() != nil:
+			err = ctx.Err()
+		}
+		if err != nil {
+			s.leave()
+			s.mu.Unlock()
+			return nil, takeError(l, err)
+		}
+	}
+}
+
+// leave sees to it that somebody accepts when the last taker has left. mu held.
+func (s *Server[T]) leave() {
+	s.leaves++
+	if s.waiting == 0 {
+		s.recallSoon()
+	}
+}
+
+func takeError(l Listener, cause error) error {
+	return &sock.Error{Op: "accept", Net: l.Network(), Addr: l.Addr(), Code: sock.CodeOf(cause), Err: cause}
+}
+
+// WaitNew waits until a connection is pending, or an override has been given one.
+func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
+	const op = "wait for newConnection"
+	s.mu.Lock()
+	l := s.l
+	if l == nil {
+		s.mu.Unlock()
+		return closedError(op, network)
+	}
+	handed := s.handed
+	limit := limitAfter(timeout)
+	try := s.tryAccept
+	var err error
+	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == handed {
+		s.waiting++
+		err = s.gate.wait(limit, func() bool { return s.handed != handed || try() })
+		s.waiting--
+		s.cb.run(&s.mu)
+	}
+	switch {
+	case s.l != l:
+		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.OperationError, Err: net.ErrClosed}
+	case s.queue.len() > 0 || s.handed != handed:
+		err = nil
+	case err != nil:
+		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}
+		s.err = err
+	}
+	if s.l == l {
+		s.leave()
+	}
+	s.mu.Unlock()
+	return err
+}

@@ -1,0 +1,193 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"anteroom/sock"
+)
+
+// An attempt is one try to connect, which may take long.
+type attempt struct {
+	op    string
+	dial  func() (Transport, error)
+	limit time.Time
+	delay time.Duration
+	timer *time.Timer
+	err   error // why it failed
+	done  bool
+}
+
+// A BusyError is what dial returns if the server is there and has no room now; Err is what the system said.
+type BusyError struct{ Err error }
+
+func (e *BusyError) Error() string { return "the server is busy: " + e.Err.Error() }
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// While a server is busy, it is tried again after firstRetry, then after twice as long each time, but at least every lastRetry.
+const (
+	firstRetry = time.Millisecond
+	lastRetry  = 64 * time.Millisecond
+)
+
+// Connect starts a connection. Dial is called at once, and again with a growing delay while it answers with a BusyError, until limit; it must
+// not wait. Connect returns nil if the connection is made or under way.
+func (s *Socket) Connect(end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
+	s.mu.Lock()
+	a, err := s.start(end, mode, limit, dial)
+	if err == nil {
+		err = a.err
+	}
+	s.unlock()
+	return err
+}
+
+// ConnectContext connects, and waits until that is done or ctx ends.
+func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
+	s.mu.Lock()
+	if err := ctx.Err(); err != nil && s.state == sock.UnconnectedState {
+		s.begin(end, mode)
+		err = s.fail("connect", err)
+		s.unlock()
+		return err
+	}
+	a, err := s.start(end, mode, limit, dial)
+	if err != nil {
+		s.unlock()
+		return err
+	}
+	if !a.done {
+		stop := context.AfterFunc(ctx, func() {
+			s.mu.Lock()
+			s.attemptFailed(a, sock.CodeOf(ctx.Err()), ctx.Err())
+			s.unlock()
+		})
+		s.awaitAttempt(a, time.Time{})
+		stop()
+	}
+	err = a.err
+	s.unlock()
+	return err
+}
+
+// start begins an attempt. It fails only if the socket is in use. mu held, and let go of while callbacks run.
+func (s *Socket) start(end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) (*attempt, error) {
+	if s.state != sock.UnconnectedState {
+		return nil, s.fail("connect", &stateError{s.state})
+	}
+	a := &attempt{op: "connect", dial: dial, limit: limit, delay: firstRetry}
+	s.begin(end, mode)
+	s.flows().attempt = a
+	epoch := s.epoch
+	if s.setState(sock.ConnectingState); s.sameAfterFire(epoch) {
+		s.try(a)
+	}
+	return a, nil
+}
+
+// A stateError says that a connection cannot be begun because of the one there is.
+type stateError struct{ state sock.State }
+
+func (e *stateError) Error() string {
+	return "the socket is in " + e.state.String() + ": disconnect or abort it first"
+}
+func (e *stateError) Unwrap() []error { return []error{sock.OperationError, syscall.EISCONN} }
+
+// try dials once. mu held, and let go of while callbacks run.
+func (s *Socket) try(a *attempt) {
+	t, err := a.dial()
+	var busy *BusyError
+	switch {
+	case err == nil:
+		s.attemptMade(a, t)
+	case !errors.As(err, &busy):
+		s.attemptFailed(a, sock.CodeOf(err), err)
+	case expired(a.limit):
+		s.attemptFailed(a, sock.SocketTimeoutError, err)
+	default:
+		wait := a.delay
+		a.delay = min(2*a.delay, lastRetry)
+		if !a.limit.IsZero() {
+			wait = min(wait, max(time.Until(a.limit), 0))
+		}
+		a.timer = time.AfterFunc(wait, func() {
+			s.mu.Lock()
+			if !a.done {
+				s.try(a)
+			}
+			s.unlock()
+		})
+	}
+}
+
+func (s *Socket) attemptMade(a *attempt, t Transport) {
+	a.done = true
+	epoch := s.epoch
+	s.attach(t)
+	if s.setState(sock.ConnectedState); s.sameAfterFire(epoch) {
+		s.cb.post(event{sig: sigConnected})
+		s.watch()
+	}
+}
+
+// attemptFailed ends an attempt that is under way: the error first, while still connecting. mu held, and let go of while callbacks run.
+func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
+	if a.done {
+		return
+	}
+	a.done = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	epoch := s.epoch
+	a.err = s.failCode(a.op, code, cause)
+	if s.sameAfterFire(epoch) {
+		s.epoch++
+		s.setState(sock.UnconnectedState)
+	}
+}
+
+// abandon ends an attempt because the caller no longer wants it: no error is signalled. mu held.
+func (s *Socket) abandon(cause error) {
+	a := s.flow.attempt
+	if !a.done {
+		a.done = true
+		if a.timer != nil {
+			a.timer.Stop()
+		}
+		a.err = s.newError(a.op, sock.OperationError, cause)
+	}
+	s.epoch++
+	s.setState(sock.UnconnectedState)
+}
+
+// awaitAttempt waits until an attempt has ended. mu held, and let go of while waiting.
+func (s *Socket) awaitAttempt(a *attempt, limit time.Time) error {
+	return s.flow.in.wait(limit, func() bool { return a.done })
+}
+
+// WaitConnected waits until the connection is made.
+func (s *Socket) WaitConnected(timeout time.Duration) error {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.state == sock.ConnectedState {
+		return nil
+	}
+	var a *attempt
+	if s.flow != nil {
+		a = s.flow.attempt
+	}
+	if a == nil || s.state == sock.ClosingState {
+		return s.notConnected("wait for connected")
+	}
+	if err := s.awaitAttempt(a, limitAfter(timeout)); err != nil {
+		return s.failTimeout("wait for connected")
+	}
+	if a.err == nil && !s.made {
+		return s.newError("wait for connected", sock.OperationError, net.ErrClosed)
+	}
+	return a.err
+}

@@ -1,0 +1,190 @@
+package core
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A Poller waits for one direction of one descriptor. One goroutine waits at a time.
+type Poller interface {
+	// Wait calls ready at once, and then after each event, until it returns true. It fails with os.ErrDeadlineExceeded when the limit
+	// passes and with net.ErrClosed or os.ErrClosed when the descriptor is closed. Ready is called in the goroutine that waits.
+	Wait(ready func(uintptr) bool) error
+	// SetLimit sets when Wait ends; the zero time stands for never. It takes effect on a Wait under way.
+	SetLimit(t time.Time) error
+}
+
+// past is a limit that has always passed.
+var past = time.Unix(1, 0)
+
+// A gate is where goroutines wait until something is true of one direction of a descriptor: for bytes, for room, for a connection.
+// One of them, the leader, waits at the poller until its own limit; whoever comes meanwhile follows: it waits for the leader to be told
+// of an event, or for its own limit. When the leader leaves, a follower takes its place. So a wait neither stands behind a blocked
+// Read nor ends it, and a goroutine that waits alone pays for nothing.
+type gate struct {
+	mu   *sync.Mutex // the owner's, which guards everything here
+	cond sync.Cond
+	poll Poller // nil while there is nothing to wait at: then everybody follows
+
+	followers int
+	led       bool
+	limit     *time.Time // the leader's
+	try       func() bool
+	calls     int
+	trying    bool      // the leader's try runs
+	armed     time.Time // the limit that poll was given last
+	step      func(uintptr) bool
+}
+
+func (g *gate) init(mu *sync.Mutex) {
+	g.mu, g.cond.L, g.step = mu, mu, g.ready
+}
+
+// open lets goroutines wait at p, a new connection's poller. mu held.
+func (g *gate) open(p Poller) {
+	g.poll, g.armed = p, time.Time{}
+	g.cond.Broadcast()
+}
+
+// shut makes everybody look again: there is nothing to wait at any more. The poller's descriptor is closed after that. mu held.
+func (g *gate) shut() {
+	g.poll = nil
+	g.cond.Broadcast()
+}
+
+// await waits until try returns true, and then returns nil, or until limit passes, and then returns os.ErrDeadlineExceeded. Try is
+// called with mu held, must not let go of it, and must return true once the descriptor has gone. A zero limit stands for never; limit
+// may be changed under mu if rearm is called then. mu held, and let go of while waiting.
+func (g *gate) await(limit *time.Time, try func() bool) error {
+	for {
+		if g.led || g.poll == nil {
+			if try() {
+				return nil
+			}
+			if expired(*limit) {
+				return os.ErrDeadlineExceeded
+			}
+			g.follow(*limit)
+			continue
+		}
+		err := g.lead(limit, try)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if expired(*limit) {
+				return os.ErrDeadlineExceeded
+			}
+			// Somebody wanted the leader to look again, or gave it another limit.
+		case g.poll != nil:
+			return err
+		}
+	}
+}
+
+// wait is await, but looks once even if limit has passed.
+func (g *gate) wait(limit time.Time, try func() bool) error {
+	if try() {
+		return nil
+	}
+	if expired(limit) {
+		return os.ErrDeadlineExceeded
+	}
+	return g.await(&limit, try)
+}
+
+// lead waits at the poller. mu held, and let go of while waiting.
+func (g *gate) lead(limit *time.Time, try func() bool) error {
+	p := g.poll
+	g.led, g.limit, g.try, g.calls = true, limit, try, 0
+	if !g.armed.Equal(*limit) {
+		g.arm(*limit)
+	}
+	g.mu.Unlock()
+	err := p.Wait(g.step)
+	g.mu.Lock()
+	g.led, g.limit, g.try = false, nil, nil
+	if g.followers > 0 {
+		g.cond.Broadcast()
+	}
+	if err != nil && errors.Is(err, os.ErrClosed) {
+		err = net.ErrClosed
+	}
+	return err
+}
+
+// ready is the leader's part of an event: what it finds may be what a follower waits for.
+func (g *gate) ready(uintptr) bool {
+	g.mu.Lock()
+	if g.calls++; g.calls > 1 && g.followers > 0 {
+		g.cond.Broadcast()
+	}
+	g.trying = true
+	ok := g.try()
+	g.trying = false
+	g.mu.Unlock()
+	return ok
+}
+
+// follow waits for the next event, or until limit. mu held, and let go of while waiting.
+func (g *gate) follow(limit time.Time) {
+	if !limit.IsZero() {
+		timer := time.AfterFunc(time.Until(limit), g.wake)
+		defer timer.Stop()
+	}
+	g.followers++
+	g.cond.Wait()
+	g.followers--
+}
+
+// wake makes the followers look again.
+func (g *gate) wake() {
+	g.mu.Lock()
+	g.cond.Broadcast()
+	g.mu.Unlock()
+}
+
+// poke makes everybody look again, the leader too: something changed that the poller does not tell. mu held.
+func (g *gate) poke() {
+	if g.led && g.poll != nil {
+		g.arm(past)
+	}
+	g.cond.Broadcast()
+}
+
+// tell makes the others look again, from within a try too: what they wait for may have become true. mu held.
+func (g *gate) tell() {
+	if g.led && !g.trying {
+		g.poke()
+	} else if g.followers > 0 {
+		g.cond.Broadcast()
+	}
+}
+
+// rearm tells of a change of *limit. mu held.
+func (g *gate) rearm(limit *time.Time) {
+	if g.led && g.limit == limit && g.poll != nil {
+		g.arm(*limit)
+	}
+	g.cond.Broadcast()
+}
+
+func (g *gate) arm(t time.Time) {
+	// A poller that refuses has no descriptor any more, and its Wait says so.
+	if g.poll.SetLimit(t) == nil {
+		g.armed = t
+	}
+}
+
+func expired(limit time.Time) bool { return !limit.IsZero() && !time.Now().Before(limit) }
+
+// limitAfter returns when a wait of d ends that starts now: never if d is negative.
+func limitAfter(d time.Duration) time.Time {
+	if d < 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}

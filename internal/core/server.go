@@ -1,0 +1,356 @@
+package core
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"anteroom/sock"
+)
+
+// A Listener is the system's side of a server.
+type Listener interface {
+	Endpoint
+	Poller
+	// Accept takes a connection from the system's queue and returns its descriptor. It does not wait: EAGAIN says that there is none.
+	Accept() (fd int, errno syscall.Errno)
+	// Close stops listening.
+	Close() error
+	Fd() uintptr
+	SyscallConn() (syscall.RawConn, error)
+}
+
+// Hooks is what a Server asks of the package above, whose sockets it queues.
+type Hooks[T any] struct {
+	// New makes a pending socket of a descriptor that l has accepted, and that it then owns.
+	New func(l Listener, fd int) *T
+	// Take makes a socket that was pending ready for use.
+	Take func(*T) error
+	// Discard closes a socket that was pending and is not wanted.
+	Discard func(*T)
+}
+
+// A Server is a queue of connections that were accepted and not taken, and what fills and empties it. T is the socket's type. The zero
+// value, given hooks by Init, is ready to listen.
+//
+// Connections are accepted by whoever waits at the gate: a taker, or, when there is none, a goroutine of the server's own. That one
+// steps back when takers wait, so that a connection costs no switch from it to them, and comes back when none has waited for a while.
+type Server[T any] struct {
+	mu    sync.Mutex
+	hooks *Hooks[T]
+	l     Listener // nil unless listening
+	last  Listener // the same after Close, for its address
+	err   error    // the last one, an *sock.Error
+	cb    dispatcher
+	gate  gate
+
+	queue     fifo[T]
+	handling  int // accepted, and not yet in the queue or in an override's hands
+	waiting   int // takers and waits
+	limit     int
+	limited   bool // limit was set
+	paused    bool
+	admit     func(fd int) error
+	incoming  func(sock.Descriptor)
+	handed    uint64 // counts descriptors given to an override
+	deadline  time.Time
+	tryAccept func() bool // of a taker, since Listen
+
+	exhausted bool          // out of resources, and told so
+	pause     time.Duration // how long the next pause for that is
+	resting   bool          // in such a pause
+	rest      *time.Timer
+
+	acceptor bool        // the goroutine lives
+	recall   *time.Timer // brings it back
+	recalled bool        // recall is set
+	leaves   uint64      // counts takers that left
+	seen     uint64      // what leaves was when recall was set
+}
+
+// DefaultLimit is how many connections may be pending if nothing else is said.
+const DefaultLimit = 30
+
+// Out of resources, accepting goes on after firstPause, then after twice as long each time, but at least every lastPause.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// recallDelay is how long the server looks after its takers' absence before it accepts for them.
+const recallDelay = time.Millisecond
+
+// Init gives the server its hooks. Every other method may follow, in any goroutine.
+func (s *Server[T]) Init(hooks *Hooks[T]) {
+	s.mu.Lock()
+	if s.hooks == nil {
+		s.hooks = hooks
+		s.gate.init(&s.mu)
+	}
+	s.mu.Unlock()
+}
+
+func (s *Server[T]) unlock() {
+	s.cb.run(&s.mu)
+	s.mu.Unlock()
+}
+
+// Listen makes the server accept from what open returns, which is called unless the server listens already. Admit, if not nil, decides
+// who may come in.
+func (s *Server[T]) Listen(network string, open func() (Listener, error), admit func(fd int) error) error {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.l != nil {
+		return &sock.Error{Op: "listen", Net: network, Addr: s.l.Addr(), Code: sock.OperationError, Err: errListening}
+	}
+	l, err := open()
+	if err != nil {
+		s.err = err
+		return err
+	}
+	s.l, s.last, s.err, s.admit = l, l, nil, admit
+	s.deadline = time.Time{}
+	s.exhausted, s.resting, s.pause = false, false, firstPause
+	s.tryAccept = func() bool {
+		if s.l != l || s.queue.len() > 0 {
+			return true
+		}
+		s.accept()
+		return s.queue.len() > 0 || s.cb.due()
+	}
+	s.gate.open(l)
+	s.recallSoon()
+	return nil
+}
+
+var errListening = errors.New("the server is listening already: close it first")
+
+// Close stops listening and closes what is pending.
+func (s *Server[T]) Close() error {
+	s.mu.Lock()
+	l := s.l
+	if l == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.l, s.err = nil, nil
+	if s.rest != nil {
+		s.rest.Stop()
+	}
+	queue := s.queue.all()
+	s.queue = fifo[T]{}
+	s.gate.shut()
+	s.mu.Unlock()
+	err := l.Close()
+	for _, t := range queue {
+		s.hooks.Discard(t)
+	}
+	return err
+}
+
+// IsListening reports whether the server listens.
+func (s *Server[T]) IsListening() bool { return s.Listener() != nil }
+
+// Listener returns what the server listens with, or nil.
+func (s *Server[T]) Listener() Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.l
+}
+
+// Last returns what the server listens with, or listened with last, or nil. It may be closed.
+func (s *Server[T]) Last() Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+// Control calls f with what the server listens with, which stays open meanwhile; f must not call the server.
+func (s *Server[T]) Control(op, network string, f func(Listener) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.l == nil {
+		return closedError(op, network)
+	}
+	return f(s.l)
+}
+
+func closedError(op, network string) error {
+	return &sock.Error{Op: op, Net: network, Code: sock.OperationError, Err: net.ErrClosed}
+}
+
+// HasPending reports whether a connection can be taken.
+func (s *Server[T]) HasPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.len() > 0
+}
+
+// Next takes a connection if there is one. One that is found broken when it is taken is passed over.
+func (s *Server[T]) Next() *T {
+	for {
+		s.mu.Lock()
+		t := s.pop()
+		s.mu.Unlock()
+		if t == nil || s.take(t) == nil {
+			return t
+		}
+	}
+}
+
+// pop takes the first pending connection off the queue. mu held.
+func (s *Server[T]) pop() *T {
+	if s.queue.len() == 0 {
+		return nil
+	}
+	full := !s.room()
+	t := s.queue.pop()
+	if full && s.room() {
+		s.acceptMore()
+	}
+	return t
+}
+
+func (s *Server[T]) take(t *T) error {
+	err := s.hooks.Take(t)
+	if err != nil {
+		s.hooks.Discard(t)
+	}
+	return err
+}
+
+// Add queues a connection, whatever the limit.
+func (s *Server[T]) Add(t *T) {
+	s.mu.Lock()
+	s.enqueue(t)
+	s.unlock()
+}
+
+// enqueue makes a connection pending. mu held.
+func (s *Server[T]) enqueue(t *T) {
+	s.queue.push(t)
+	s.cb.post(event{sig: sigNewConnection})
+	s.gate.tell()
+}
+
+// SetIncoming makes f receive accepted descriptors in place of the base behaviour; nil puts that back.
+func (s *Server[T]) SetIncoming(f func(sock.Descriptor)) {
+	s.mu.Lock()
+	s.incoming = f
+	s.mu.Unlock()
+}
+
+// Limit returns how many connections may be pending.
+func (s *Server[T]) Limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxPending()
+}
+
+func (s *Server[T]) maxPending() int {
+	if !s.limited {
+		return DefaultLimit
+	}
+	return s.limit
+}
+
+// SetLimit sets how many connections may be pending.
+func (s *Server[T]) SetLimit(n int) {
+	s.mu.Lock()
+	s.limit, s.limited = n, true
+	s.acceptMore()
+	s.unlock()
+}
+
+// SetPaused stops or resumes accepting.
+func (s *Server[T]) SetPaused(paused bool) {
+	s.mu.Lock()
+	s.paused = paused
+	if !paused {
+		s.acceptMore()
+	}
+	s.unlock()
+}
+
+// Err returns the last error, an *sock.Error, or nil.
+func (s *Server[T]) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// SetDeadline bounds Accept.
+func (s *Server[T]) SetDeadline(network string, t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.l == nil {
+		return closedError("set deadline", network)
+	}
+	s.deadline = t
+	s.gate.rearm(&s.deadline)
+	return nil
+}
+
+// Reject tells of a connection that was not let in.
+func (s *Server[T]) Reject(err error) {
+	s.mu.Lock()
+	s.err = err
+	s.cb.post(event{sig: sigAcceptError, err: err})
+	s.unlock()
+}
+
+// OnNewConnection registers f, and tells it of each connection that is pending.
+func (s *Server[T]) OnNewConnection(f func()) func() {
+	return s.on(sigNewConnection, func(*event) { f() })
+}
+
+// OnAcceptError registers f.
+func (s *Server[T]) OnAcceptError(f func(error)) func() {
+	return s.on(sigAcceptError, func(ev *event) { f(ev.err) })
+}
+
+func (s *Server[T]) on(sig signal, call func(*event)) func() {
+	s.mu.Lock()
+	cb := s.cb.add(sig, call)
+	if sig == sigNewConnection {
+		for range s.queue.len() {
+			s.cb.post(event{sig: sig, only: cb})
+		}
+	}
+	s.unlock()
+	return func() {
+		s.mu.Lock()
+		s.cb.remove(cb)
+		s.mu.Unlock()
+	}
+}
+
+// acceptError says what went wrong with accepting.
+func acceptError(l Listener, errno syscall.Errno) *sock.Error {
+	return &sock.Error{Op: "accept", Net: l.Network(), Addr: l.Addr(), Code: sock.CodeOf(errno), Err: os.NewSyscallError("accept", errno)}
+}
+
+// A fifo is a queue.
+type fifo[T any] struct {
+	items []*T
+	head  int
+}
+
+func (q *fifo[T]) len() int  { return len(q.items) - q.head }
+func (q *fifo[T]) all() []*T { return q.items[q.head:] }
+func (q *fifo[T]) push(t *T) { q.items = append(q.items, t) }
+
+func (q *fifo[T]) pop() *T {
+	t := q.items[q.head]
+	q.items[q.head] = nil
+	q.head++
+	if q.head > len(q.items)/2 { // amortized, and an empty queue starts at the front again
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	return t
+}

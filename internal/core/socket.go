@@ -1,0 +1,483 @@
+package core
+
+import (
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"anteroom/sock"
+)
+
+// An Endpoint is what the package above knows of a connection's address.
+type Endpoint interface {
+	Network() string // for errors: "local", "tcp"
+	Addr() net.Addr  // for errors: what was connected to; may be nil
+}
+
+// A Socket is one connection after another: a state machine with buffers over a Transport. The zero value is unconnected.
+//
+// What an idle connection needs stands here; the rest is behind flow, which is made when it is needed.
+type Socket struct {
+	mu      sync.Mutex
+	t       Transport // nil unless connected or closing
+	end     Endpoint
+	err     error // the last one, an *sock.Error
+	cb      *dispatcher
+	flow    *flow
+	corpse  Transport // left by a connection that has ended, to be closed once mu is free
+	epoch   uint32    // counts connections and attempts: whoever let go of mu knows whether it is still the same one
+	pending int32     // the descriptor, plus one, of a connection that nobody has taken yet
+	state   sock.State
+	mode    sock.OpenMode
+	made    bool // there has been a connection since begin
+	closed  bool // Close was called since begin
+	ended   bool // the peer has ended the connection, and a callback, a wait or a never-waiting member has met that
+	ending  bool // somebody is taking the steps from Connected to Unconnected
+	untold  bool // the peer's end, which no callback was told
+}
+
+// A flow is the state of a connection's two directions.
+type flow struct {
+	in, out gate
+
+	readDeadline, writeDeadline time.Time
+
+	// Receiving. The bytes in rbuf came before those that the transport still has.
+	rbuf     buffer
+	limit    int64 // the read buffer's size; 0: no limit
+	consumed int64 // bytes handed out
+	told     int64 // bytes that readyRead has been said for, counted as consumed is
+	reader   *readOp
+	watching bool // a goroutine waits on behalf of the callbacks
+
+	// Sending. wbuf is WriteBuffered's.
+	wbuf      buffer
+	writer    *writeOp // whose bytes are being sent; wbuf must wait
+	spare     *writeOp
+	flushing  bool // a goroutine sends wbuf, or timer will start one
+	timer     *time.Timer
+	sent      int64
+	shutWrite bool // CloseWrite once wbuf is empty
+
+	attempt *attempt
+}
+
+// moves lists the states that may follow each state.
+var moves = [...][]sock.State{
+	sock.UnconnectedState: {sock.HostLookupState, sock.ConnectingState, sock.ConnectedState},
+	sock.HostLookupState:  {sock.ConnectingState, sock.UnconnectedState},
+	sock.ConnectingState:  {sock.ConnectedState, sock.UnconnectedState},
+	sock.ConnectedState:   {sock.ClosingState, sock.UnconnectedState},
+	sock.BoundState:       {},
+	sock.ListeningState:   {},
+	sock.ClosingState:     {sock.UnconnectedState},
+}
+
+func mayMove(from, to sock.State) bool {
+	for _, s := range moves[from] {
+		if s == to {
+			return true
+		}
+	}
+	return false
+}
+
+// setState moves on, and makes whoever waits look again. mu held.
+func (s *Socket) setState(to sock.State) {
+	if !mayMove(s.state, to) {
+		panic("core: " + s.state.String() + " cannot become " + to.String())
+	}
+	s.state = to
+	s.cb.post(event{sig: sigStateChanged, arg: int64(to)})
+	if s.flow != nil {
+		s.flow.in.poke()
+		s.flow.out.poke()
+	}
+}
+
+// flows returns the socket's flow. mu held.
+func (s *Socket) flows() *flow {
+	if s.flow == nil {
+		f := new(flow)
+		f.in.init(&s.mu)
+		f.out.init(&s.mu)
+		if s.t != nil {
+			f.open(s.t)
+		}
+		s.flow = f
+	}
+	return s.flow
+}
+
+func (f *flow) open(t Transport) {
+	in, out := t.Pollers()
+	f.in.open(in)
+	f.out.open(out)
+}
+
+// unlock runs the callbacks that are due and lets go of mu.
+func (s *Socket) unlock() {
+	s.fire()
+	s.mu.Unlock()
+}
+
+// fire closes what has ended and runs the callbacks that are due. What they wrote is sent when they have returned, as an event loop
+// would. mu held, and let go of meanwhile: the caller must look whether the epoch is still the same.
+func (s *Socket) fire() {
+	for {
+		if t := s.corpse; t != nil {
+			s.corpse = nil
+			s.mu.Unlock()
+			t.Close()
+			s.mu.Lock()
+		}
+		if !s.cb.run(&s.mu) {
+			return
+		}
+		if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 && !s.cb.running {
+			s.flushOnce()
+		}
+	}
+}
+
+// attach gives the socket its transport. mu held.
+func (s *Socket) attach(t Transport) {
+	s.t, s.made = t, true
+	if s.flow != nil {
+		s.flow.open(t)
+	}
+}
+
+// begin forgets the last connection. mu held.
+func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
+	s.epoch++
+	s.end, s.mode, s.err = end, mode, nil
+	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
+	if f := s.flow; f != nil {
+		f.rbuf.reset()
+		f.wbuf.reset()
+		f.consumed, f.told, f.sent = 0, 0, 0
+		f.shutWrite = false
+		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
+		f.attempt = nil
+	}
+}
+
+// finish ends the connection: from here on there is no transport. mu held; fire closes the descriptor.
+func (s *Socket) finish() {
+	s.epoch++
+	s.corpse, s.t = s.t, nil
+	s.ending = false
+	if f := s.flow; f != nil {
+		f.wbuf.reset()
+		f.shutWrite = false
+		f.in.shut()
+		f.out.shut()
+	}
+	s.setState(sock.UnconnectedState)
+	s.untold = !s.cb.post(event{sig: sigDisconnected}) && s.ended
+}
+
+// drainInput moves what has arrived to the read buffer, as much as it may hold. It returns io.EOF or the transport's error at the end,
+// ErrAgain if there is no more now, and nil if the buffer is full. mu held.
+func (s *Socket) drainInput() error {
+	f := s.flows()
+	for {
+		unread, ended, err := s.t.Query()
+		if err != nil {
+			return err
+		}
+		if unread == 0 && !ended {
+			return ErrAgain
+		}
+		room := f.room(int64(max(unread, 1)))
+		if room == 0 {
+			return nil
+		}
+		n, err := s.t.Read(f.rbuf.grow(int(room)))
+		f.rbuf.add(n)
+		if err != nil {
+			return err
+		}
+		if s.mode&sock.ReadOnly == 0 { // nobody wants it
+			f.consumed += int64(f.rbuf.len())
+			f.told = f.consumed
+			f.rbuf.reset()
+		}
+	}
+}
+
+// room returns how many of n bytes the read buffer may still take.
+func (f *flow) room(n int64) int64 {
+	if f.limit <= 0 {
+		return n
+	}
+	return min(n, max(f.limit-int64(f.rbuf.len()), 0))
+}
+
+// peerEnded takes the steps that follow the peer's end: the error while still connected, then Closing, Unconnected and disconnected.
+// What is unread stays readable. mu held, and let go of while callbacks run.
+func (s *Socket) peerEnded(op string, cause error) {
+	if s.t == nil || s.ending {
+		return
+	}
+	s.drainInput()
+	if s.flow.wbuf.len() > 0 {
+		s.flushNow() // the peer may have ended its side only
+	}
+	s.ended, s.ending = true, true
+	if f := s.flow; f.rbuf.len() > 0 && f.told < f.consumed+int64(f.rbuf.len()) && s.state == sock.ConnectedState {
+		f.told = f.consumed + int64(f.rbuf.len())
+		s.cb.post(event{sig: sigReadyRead})
+	}
+	epoch := s.epoch
+	if s.fail(op, cause); !s.sameAfterFire(epoch) {
+		return
+	}
+	if s.state == sock.ConnectedState {
+		if s.setState(sock.ClosingState); !s.sameAfterFire(epoch) {
+			return
+		}
+	}
+	s.finish()
+}
+
+// sameAfterFire runs the callbacks that are due and reports whether the connection is still the one of epoch. mu held.
+func (s *Socket) sameAfterFire(epoch uint32) bool {
+	s.fire()
+	return s.epoch == epoch
+}
+
+// newError returns what a failed op is told to the caller. mu held.
+func (s *Socket) newError(op string, code sock.SocketError, cause error) *sock.Error {
+	e := &sock.Error{Op: op, Code: code, Err: cause}
+	if s.end != nil {
+		e.Net, e.Addr = s.end.Network(), s.end.Addr()
+	}
+	return e
+}
+
+// fail notes an error and tells the callbacks. mu held.
+func (s *Socket) fail(op string, cause error) error { return s.failCode(op, sock.CodeOf(cause), cause) }
+
+func (s *Socket) failCode(op string, code sock.SocketError, cause error) error {
+	e := s.newError(op, code, cause)
+	s.err = e
+	s.cb.post(event{sig: sigErrorOccurred, arg: int64(code)})
+	return e
+}
+
+// failTimeout notes that a wait has met its limit. mu held.
+func (s *Socket) failTimeout(op string) error { return s.fail(op, os.ErrDeadlineExceeded) }
+
+// notConnected says why there is no connection to use. mu held.
+func (s *Socket) notConnected(op string) error {
+	switch {
+	case s.ended:
+		return s.newError(op, sock.RemoteHostClosedError, syscall.EPIPE)
+	case s.closed, s.made:
+		return s.newError(op, sock.OperationError, net.ErrClosed)
+	}
+	return s.newError(op, sock.OperationError, syscall.ENOTCONN)
+}
+
+// Adopt makes the socket go on with a connection that exists. It fails unless the socket is unconnected; t is closed then.
+func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode) error {
+	s.mu.Lock()
+	if s.state != sock.UnconnectedState {
+		err := s.newError(op, sock.OperationError, syscall.EISCONN)
+		s.unlock()
+		t.Close()
+		return err
+	}
+	s.begin(end, mode)
+	s.attach(t)
+	s.setState(sock.ConnectedState)
+	s.watch()
+	s.unlock()
+	return nil
+}
+
+// Hold makes a new socket own a connection that nobody has taken yet. It needs no transport until Take.
+func (s *Socket) Hold(end Endpoint, fd int) {
+	s.end, s.mode, s.state, s.pending = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1
+}
+
+// Take attaches a connection that Hold has kept.
+func (s *Socket) Take() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending == 0 {
+		return nil
+	}
+	t, err := NewTransport(int(s.pending - 1))
+	if err != nil {
+		return s.newError("accept", sock.CodeOf(err), err)
+	}
+	s.pending = 0
+	s.attach(t)
+	return nil
+}
+
+// State returns the state.
+func (s *Socket) State() sock.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Err returns the last error, an *sock.Error, or nil.
+func (s *Socket) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Endpoint returns what the last connection was told it leads to.
+func (s *Socket) Endpoint() Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.end
+}
+
+// Locked calls f with the state, which stays as it is meanwhile; f must not call the socket.
+func (s *Socket) Locked(f func(sock.State)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s.state)
+}
+
+// IsValid reports whether there is a connection.
+func (s *Socket) IsValid() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.t != nil
+}
+
+// SocketDescriptor lends the connection's descriptor.
+func (s *Socket) SocketDescriptor() sock.Descriptor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.t == nil {
+		return sock.Descriptor{}
+	}
+	return sock.Lend(s.t.Fd())
+}
+
+// Control calls f with the connection's descriptor, which stays open meanwhile; f must not call the socket.
+func (s *Socket) Control(op string, f func(fd uintptr) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.t == nil {
+		return s.notConnected(op)
+	}
+	return f(s.t.Fd())
+}
+
+// Disconnect closes the connection once what WriteBuffered holds has been sent.
+func (s *Socket) Disconnect() {
+	s.mu.Lock()
+	switch s.state {
+	case sock.ConnectingState, sock.HostLookupState:
+		s.abandon(net.ErrClosed)
+	case sock.ConnectedState:
+		if s.t == nil {
+			s.drop()
+			break
+		}
+		if s.ending {
+			break // the peer's end is under way
+		}
+		epoch := s.epoch
+		if s.flow != nil && s.flow.wbuf.len() > 0 {
+			s.setState(sock.ClosingState)
+			s.flushSoon(flushDelay)
+			break
+		}
+		s.drainInput() // what has arrived stays readable
+		s.setState(sock.ClosingState)
+		s.finishWhenSent(epoch)
+	}
+	s.unlock()
+}
+
+// finishWhenSent takes the step after Closing: to Unconnected, unless a callback has written meanwhile. mu held, and let go of while
+// callbacks run.
+func (s *Socket) finishWhenSent(epoch uint32) {
+	if !s.sameAfterFire(epoch) {
+		return
+	}
+	if s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
+		s.flushSoon(0)
+		return
+	}
+	s.finish()
+}
+
+// Close ends the connection as Disconnect does, and the use of the socket with it: what is unread is dropped.
+func (s *Socket) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.state == sock.ConnectedState && s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
+		// What can go now goes: the program may end right after this.
+		s.flushOnce()
+	}
+	s.closed = true
+	if s.flow != nil {
+		s.flow.rbuf.reset()
+	}
+	switch s.state {
+	case sock.ConnectingState, sock.HostLookupState:
+		s.abandon(net.ErrClosed)
+	case sock.ConnectedState:
+		if s.t == nil {
+			s.drop()
+			break
+		}
+		epoch := s.epoch
+		s.setState(sock.ClosingState)
+		s.finishWhenSent(epoch)
+	case sock.ClosingState:
+		if s.flow != nil {
+			s.flow.in.poke()
+			s.flow.out.poke()
+		}
+	}
+	s.unlock()
+	return nil
+}
+
+// Abort ends the connection at once. What WriteBuffered holds, and what is unread, is dropped.
+func (s *Socket) Abort() {
+	s.mu.Lock()
+	if s.flow != nil {
+		s.flow.rbuf.reset()
+	}
+	switch s.state {
+	case sock.ConnectingState, sock.HostLookupState:
+		s.abandon(net.ErrClosed)
+	case sock.ConnectedState, sock.ClosingState:
+		if s.t == nil {
+			s.drop()
+			break
+		}
+		s.ended = false
+		s.finish()
+	}
+	s.unlock()
+}
+
+// drop closes a connection that nobody has taken. mu held.
+func (s *Socket) drop() {
+	if s.pending > 0 {
+		sock.FromFd(uintptr(s.pending - 1)).Close()
+		s.pending = 0
+	}
+	s.epoch++
+	s.setState(sock.UnconnectedState)
+}

@@ -1,0 +1,29 @@
+package core
+
+import (
+	"errors"
+	"syscall"
+)
+
+// A Transport carries the bytes of one connection. Its calls never wait and, but for Close, are made one at a time; to wait there are its
+// two pollers.
+type Transport interface {
+	// Read reads what has arrived. It returns ErrAgain if nothing has, and io.EOF at the end.
+	Read(p []byte) (int, error)
+	// Write writes as much as is taken now. It returns ErrAgain if nothing is.
+	Write(p []byte) (int, error)
+	// Query says how many bytes have arrived and were not read, and whether no more will.
+	Query() (unread int, ended bool, err error)
+	CloseRead() error
+	CloseWrite() error
+	// Close ends both waits and closes the connection once nobody uses it.
+	Close() error
+	// Pollers returns where to wait for bytes and for room.
+	Pollers() (in, out Poller)
+	// Fd returns the descriptor, which the transport keeps.
+	Fd() uintptr
+	SyscallConn() (syscall.RawConn, error)
+}
+
+// ErrAgain says that a call would have to wait.
+var ErrAgain = errors.New("would wait")

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package core
+
+import "errors"
+
+// NewTransport fails: a descriptor cannot be attached to the runtime's poller here.
+func NewTransport(fd int) (Transport, error) { return nil, errors.ErrUnsupported }

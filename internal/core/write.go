@@ -1,0 +1,380 @@
+package core
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"anteroom/sock"
+)
+
+// A writeOp is one Write under way.
+type writeOp struct {
+	s   *Socket
+	p   []byte
+	n   int
+	err error
+	try func() bool
+}
+
+func newWriteOp(s *Socket) *writeOp {
+	o := &writeOp{s: s}
+	o.try = o.once
+	return o
+}
+
+// once sends what can be sent now, and reports whether all is sent, or nothing more can be. What WriteBuffered holds goes first, and
+// nobody else's bytes come between. mu held.
+func (o *writeOp) once() bool {
+	s, f := o.s, o.s.flow
+	if s.t == nil || s.state != sock.ConnectedState {
+		o.err = s.notConnected("write")
+		return true
+	}
+	if f.writer != o {
+		if f.writer != nil {
+			return false
+		}
+		if f.shutWrite {
+			o.err = syscall.EPIPE
+			return true
+		}
+		if f.wbuf.len() > 0 {
+			if _, err := s.flushNow(); err != nil {
+				o.err = err
+				return true
+			}
+			if f.wbuf.len() > 0 {
+				return false
+			}
+		}
+		f.writer = o
+	}
+	for o.n < len(o.p) {
+		n, err := s.t.Write(o.p[o.n:])
+		o.n += n
+		if err == ErrAgain {
+			return false
+		}
+		if err != nil {
+			o.err = err
+			return true
+		}
+	}
+	return true
+}
+
+// Write is net.Conn's.
+func (s *Socket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	f := s.flows()
+	if s.mode == sock.ReadOnly && s.t != nil {
+		err := s.newError("write", sock.OperationError, errReadOnly)
+		s.mu.Unlock()
+		return 0, err
+	}
+	o := f.spare
+	if f.spare = nil; o == nil {
+		o = newWriteOp(s)
+	}
+	o.p = p
+	err := f.out.await(&f.writeDeadline, o.try)
+	n := o.n
+	if err == nil {
+		err = o.err
+	}
+	o.p, o.n, o.err = nil, 0, nil
+	f.spare = o
+	if f.writer == o {
+		f.writer = nil
+		f.out.tell()
+		if f.wbuf.len() > 0 && s.t != nil {
+			s.flushSoon(0)
+		}
+	}
+	if err != nil {
+		err = s.wrap("write", err)
+	}
+	s.unlock()
+	return n, err
+}
+
+// flushDelay is how long WriteBuffered's bytes may wait for more of them, or for a Flush or a wait, before they are sent all the same.
+const flushDelay = time.Millisecond
+
+// WriteBuffered queues p.
+func (s *Socket) WriteBuffered(p []byte) (int, error) {
+	s.mu.Lock()
+	f := s.flows()
+	switch {
+	case s.mode == sock.ReadOnly && s.t != nil:
+		err := s.newError("write", sock.OperationError, errReadOnly)
+		s.mu.Unlock()
+		return 0, err
+	case s.t == nil, s.closed, s.ended, s.state != sock.ConnectedState && s.state != sock.ClosingState:
+		err := s.notConnected("write")
+		s.mu.Unlock()
+		return 0, err
+	case f.shutWrite:
+		err := s.newError("write", sock.OperationError, syscall.EPIPE)
+		s.mu.Unlock()
+		return 0, err
+	}
+	if len(p) > 0 {
+		if f.wbuf.len() == 0 {
+			f.sent = 0
+		}
+		f.wbuf.write(p)
+		s.flushSoon(flushDelay) // if a callback wrote this, it goes when that has returned
+	}
+	s.unlock()
+	return len(p), nil
+}
+
+// flushNow sends what it can of wbuf, and returns how much that was. mu held, and there is a transport.
+func (s *Socket) flushNow() (sent int64, err error) {
+	f := s.flow
+	if f.writer != nil {
+		return 0, nil // in the middle of a Write
+	}
+	for f.wbuf.len() > 0 {
+		n, err := s.t.Write(f.wbuf.bytes())
+		f.wbuf.skip(n)
+		sent += int64(n)
+		if err == ErrAgain {
+			break
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+	if sent > 0 {
+		f.sent += sent
+		s.cb.post(event{sig: sigBytesWritten, arg: sent})
+	}
+	if f.wbuf.len() == 0 && f.shutWrite {
+		s.t.CloseWrite()
+	}
+	return sent, nil
+}
+
+// flushOnce sends what it can of wbuf, and takes the steps that follow when it is empty or the peer has gone. mu held, and let go of
+// while callbacks run.
+func (s *Socket) flushOnce() (sent int64) {
+	sent, err := s.flushNow()
+	s.flushed(err)
+	return sent
+}
+
+// flushed takes the steps that follow an attempt to send. mu held, and let go of while callbacks run.
+func (s *Socket) flushed(err error) {
+	switch {
+	case s.t == nil:
+	case err != nil:
+		s.flow.wbuf.reset()
+		s.peerEnded("write", err)
+	case s.state == sock.ClosingState && s.flow.wbuf.len() == 0 && !s.ending:
+		if epoch := s.epoch; s.sameAfterFire(epoch) && s.flow.wbuf.len() == 0 && s.t != nil {
+			s.finish()
+		}
+	}
+}
+
+// flushSoon has wbuf sent in the background after a delay, unless somebody sends it before. mu held.
+func (s *Socket) flushSoon(delay time.Duration) {
+	f := s.flow
+	if f.flushing {
+		return
+	}
+	f.flushing = true
+	if f.timer == nil {
+		f.timer = time.AfterFunc(delay, s.flusher)
+	} else {
+		f.timer.Reset(delay)
+	}
+}
+
+// flusher sends wbuf until it is empty, the write deadline passes, or the connection has gone.
+func (s *Socket) flusher() {
+	s.mu.Lock()
+	f := s.flow
+	for s.t != nil && f.wbuf.len() > 0 {
+		epoch := s.epoch
+		var failed error
+		var sent int64
+		err := f.out.await(&f.writeDeadline, func() bool {
+			if s.t == nil || s.epoch != epoch || f.wbuf.len() == 0 {
+				return true
+			}
+			sent, failed = s.flushNow()
+			return sent > 0 || failed != nil
+		})
+		if s.epoch != epoch {
+			continue
+		}
+		if err != nil { // the deadline
+			if s.state != sock.ClosingState {
+				break // SetWriteDeadline starts anew
+			}
+			f.wbuf.reset()
+			s.failTimeout("write")
+			failed = nil
+		}
+		s.flushed(failed)
+		s.fire()
+	}
+	f.flushing = false
+	// A connection may have been disconnected in the moment between: nobody else would end it.
+	if s.t != nil {
+		s.flushed(nil)
+	}
+	s.unlock()
+}
+
+// Flush sends what it can of what WriteBuffered holds, and reports whether that was anything.
+func (s *Socket) Flush() bool {
+	s.mu.Lock()
+	if s.t == nil || s.flow == nil || s.flow.wbuf.len() == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	sent := s.flushOnce()
+	if s.flow.wbuf.len() == 0 {
+		s.flow.sent = 0 // the caller knows: a wait would wait for other bytes
+	}
+	s.unlock()
+	return sent > 0
+}
+
+// BytesToWrite returns how much of what WriteBuffered was given is not sent.
+func (s *Socket) BytesToWrite() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flow == nil {
+		return 0
+	}
+	return int64(s.flow.wbuf.len())
+}
+
+// WaitBytesWritten waits until some of what WriteBuffered holds is sent.
+func (s *Socket) WaitBytesWritten(timeout time.Duration) error {
+	const op = "wait for bytesWritten"
+	s.mu.Lock()
+	defer s.unlock()
+	f := s.flows()
+	if f.sent > 0 { // in the background, since the last bytes were queued: the wait comes late
+		f.sent = 0
+		return nil
+	}
+	if s.t == nil {
+		return s.notConnected(op)
+	}
+	if f.wbuf.len() == 0 {
+		return s.newError(op, sock.OperationError, errNothing)
+	}
+	epoch := s.epoch
+	var failed error
+	err := f.out.wait(limitAfter(timeout), func() bool {
+		if s.epoch != epoch || s.t == nil || f.sent > 0 || f.wbuf.len() == 0 {
+			return true
+		}
+		_, failed = s.flushNow()
+		return f.sent > 0 || failed != nil
+	})
+	switch {
+	case err != nil:
+		return s.failTimeout(op)
+	case s.epoch == epoch && (f.sent > 0 || failed != nil):
+		sent := f.sent
+		f.sent = 0
+		s.flushed(failed)
+		if sent > 0 {
+			return nil
+		}
+	case f.sent > 0:
+		f.sent = 0
+		return nil
+	}
+	return s.endError(op)
+}
+
+var errNothing = errors.New("nothing is waiting to be written")
+
+// WaitDisconnected waits until the connection has ended. Meanwhile what arrives is buffered, as far as the read buffer may hold it.
+func (s *Socket) WaitDisconnected(timeout time.Duration) error {
+	const op = "wait for disconnected"
+	s.mu.Lock()
+	defer s.unlock()
+	f := s.flows()
+	if s.state == sock.UnconnectedState {
+		return s.endError(op)
+	}
+	var attempt *attempt // one that is under way may fail
+	if s.t == nil {
+		attempt = f.attempt
+	}
+	limit := limitAfter(timeout)
+	for epoch := s.epoch; s.epoch == epoch; s.fire() {
+		var cause error
+		err := f.in.wait(limit, func() bool {
+			switch {
+			case s.epoch != epoch:
+				return true
+			case s.t == nil || s.state == sock.ClosingState || s.ending:
+				return false
+			}
+			if cause = s.drainInput(); cause == ErrAgain {
+				cause = nil
+			}
+			s.news()
+			return cause != nil || s.cb.due()
+		})
+		switch {
+		case s.epoch != epoch:
+		case err != nil:
+			return s.failTimeout(op)
+		case cause != nil:
+			s.peerEnded("read", cause)
+		}
+	}
+	if attempt != nil && attempt.err != nil {
+		return attempt.err
+	}
+	return nil
+}
+
+// SetWriteDeadline bounds Write, and the sending of what WriteBuffered holds.
+func (s *Socket) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.t == nil {
+		return s.notConnected("set deadline")
+	}
+	f := s.flows()
+	f.writeDeadline = t
+	f.out.rearm(&f.writeDeadline)
+	if f.wbuf.len() > 0 && !expired(t) {
+		s.flushSoon(0)
+	}
+	return nil
+}
+
+// CloseWrite tells the peer that no more will be written, after what WriteBuffered holds.
+func (s *Socket) CloseWrite() error {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.t == nil {
+		return s.notConnected("close write")
+	}
+	f := s.flows()
+	f.shutWrite = true
+	if f.wbuf.len() > 0 {
+		s.flushSoon(0)
+		return nil
+	}
+	if err := s.t.CloseWrite(); err != nil {
+		return s.newError("close write", sock.CodeOf(err), os.NewSyscallError("shutdown", err))
+	}
+	return nil
+}

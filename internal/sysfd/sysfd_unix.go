@@ -1,0 +1,113 @@
+//go:build unix
+
+package sysfd
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Status says what a read would find, without reading.
+type Status struct {
+	Unread int  // bytes that have arrived and were not read
+	Ended  bool // the peer writes no more, or the connection has failed: nothing will arrive after Unread
+}
+
+// Query returns the state of the receiving side of fd.
+func Query(fd int) (Status, syscall.Errno) {
+	// The order matters: what poll calls ended can get no more bytes, so the count that is taken after it is the last one.
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | pollEnded}}
+	for {
+		_, err := unix.Poll(fds[:], 0)
+		if err == nil {
+			break
+		}
+		if errno := toErrno(err); errno != syscall.EINTR {
+			return Status{}, errno
+		}
+	}
+	if fds[0].Revents == 0 {
+		return Status{}, 0
+	}
+	n, err := unix.IoctlGetInt(fd, fionread)
+	if err != nil {
+		return Status{}, toErrno(err)
+	}
+	ended := fds[0].Revents&(pollEnded|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+	if n == 0 && fds[0].Revents&unix.POLLIN != 0 {
+		ended = true // readable without a byte: the end
+	}
+	return Status{Unread: n, Ended: ended}, 0
+}
+
+// Close closes fd.
+func Close(fd int) error { return unix.Close(fd) }
+
+// Shutdown ends one or both directions of fd: unix.SHUT_RD, SHUT_WR, SHUT_RDWR.
+func Shutdown(fd, how int) error { return unix.Shutdown(fd, how) }
+
+// Dup returns a duplicate of fd that is closed on exec.
+func Dup(fd int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return n, nil
+}
+
+// Prepare makes a descriptor that somebody else opened non-blocking and closed on exec.
+func Prepare(fd int) error {
+	unix.CloseOnExec(fd)
+	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
+}
+
+// CheckStream returns nil if fd is a stream socket of the family, and else an error that says what it is instead. listening asks for one
+// that accepts connections, or for one that does not.
+func CheckStream(fd, family int, listening bool) error {
+	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	if typ != unix.SOCK_STREAM {
+		return os.NewSyscallError("the descriptor is a socket of another type", unix.EPROTOTYPE)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	if familyOf(sa) != family {
+		return os.NewSyscallError("the descriptor is a socket of another family", unix.EAFNOSUPPORT)
+	}
+	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	switch {
+	case listening && accepts == 0:
+		return os.NewSyscallError("the descriptor is a socket that does not listen", unix.EINVAL)
+	case !listening && accepts != 0:
+		return os.NewSyscallError("the descriptor is a socket that listens", unix.EINVAL)
+	}
+	return nil
+}
+
+func familyOf(sa unix.Sockaddr) int {
+	switch sa.(type) {
+	case *unix.SockaddrUnix:
+		return unix.AF_UNIX
+	case *unix.SockaddrInet4:
+		return unix.AF_INET
+	case *unix.SockaddrInet6:
+		return unix.AF_INET6
+	}
+	return unix.AF_UNSPEC
+}
+
+func toErrno(err error) syscall.Errno {
+	if errno, ok := err.(syscall.Errno); ok {
+		return errno
+	}
+	return syscall.EIO
+}

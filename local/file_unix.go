@@ -1,0 +1,28 @@
+//go:build unix && !linux
+
+package local
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// remember notes which file bind has made, and gives it the mode that the umask may have narrowed.
+func (l *listener) remember(mode uint32, restricted bool) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(l.path, &st); err != nil {
+		return os.NewSyscallError("lstat", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return errReplaced
+	}
+	l.dev, l.ino, l.unlink = uint64(st.Dev), uint64(st.Ino), true
+	if !restricted || uint32(st.Mode)&0o7777 == mode {
+		return nil
+	}
+	return os.NewSyscallError("chmod", unix.Fchmodat(unix.AT_FDCWD, l.path, mode, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+var errReplaced = errors.New("somebody has replaced the socket while it was being made")

@@ -1,0 +1,44 @@
+//go:build !unix
+
+package local
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"anteroom/internal/core"
+	"anteroom/sock"
+)
+
+// A listener cannot be made here; the methods are those that a Server would call.
+type listener struct {
+	place
+	ends     *endpoint
+	keepFile atomic.Bool
+}
+
+type listenOptions struct {
+	SocketOptions
+	backlog int
+}
+
+func listenAt(place, listenOptions) (*listener, error) { return nil, errUnsupported }
+func adopt(sock.Descriptor) (*listener, error)         { return nil, errUnsupported }
+func dial(place) (core.Transport, error)               { return nil, errUnsupported }
+
+func take(sock.Descriptor) (core.Transport, *endpoint, error) { return nil, nil, errUnsupported }
+func describe(int) (*endpoint, error)                         { return nil, errUnsupported }
+func addressOf(uintptr, bool) (*net.UnixAddr, error)          { return nil, errUnsupported }
+
+func (l *listener) Network() string                       { return network }
+func (l *listener) Addr() net.Addr                        { return l.ends.addr }
+func (l *listener) Accept() (int, syscall.Errno)          { return 0, syscall.ENOSYS }
+func (l *listener) Wait(func(uintptr) bool) error         { return errUnsupported }
+func (l *listener) SetLimit(time.Time) error              { return errUnsupported }
+func (l *listener) Close() error                          { return errUnsupported }
+func (l *listener) Fd() uintptr                           { return 0 }
+func (l *listener) SyscallConn() (syscall.RawConn, error) { return nil, errUnsupported }
+func (l *listener) dup() (*os.File, error)                { return nil, errUnsupported }

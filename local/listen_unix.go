@@ -1,0 +1,307 @@
+//go:build unix
+
+package local
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"anteroom/internal/core"
+	"anteroom/internal/sysfd"
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// A listener is a bound, listening socket at the runtime's poller, and the file that it is bound to.
+type listener struct {
+	place
+	ends     *endpoint // of the sockets it accepts
+	fd       int
+	file     *os.File
+	raw      syscall.RawConn
+	dev, ino uint64 // of the socket's file
+	unlink   bool   // the file was made by bind
+	keepFile atomic.Bool
+}
+
+// listenOptions is what a Server was told before Listen.
+type listenOptions struct {
+	SocketOptions
+	backlog int
+}
+
+// listenAt makes a listener of a name, in the order that leaves no moment in which too much is allowed: the file is born with the mode
+// that was asked for, less the umask; nobody can connect before listen, and before that the mode is widened to what was asked for.
+func listenAt(p place, o listenOptions) (*listener, error) {
+	fd, err := sysfd.Stream(unix.AF_UNIX)
+	if err != nil {
+		return nil, err
+	}
+	l, err := bindAndListen(fd, p, o)
+	if err != nil {
+		sysfd.Close(fd)
+		return nil, err
+	}
+	return l, nil
+}
+
+func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
+	mode, restricted := o.mode()
+	restricted = restricted && p.path != ""
+	if restricted {
+		if err := checkDirectory(p.path); err != nil {
+			return nil, err
+		}
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return nil, os.NewSyscallError("fchmod", err)
+		}
+	}
+	if err := unix.Bind(fd, p.sockaddr()); err != nil {
+		return nil, explainBind(p, os.NewSyscallError("bind", err))
+	}
+	l := &listener{place: p, fd: fd}
+	if p.path != "" {
+		if err := l.remember(mode, restricted); err != nil {
+			l.removeFile()
+			return nil, err
+		}
+	}
+	if err := unix.Listen(fd, o.queue()); err != nil {
+		l.removeFile()
+		return nil, os.NewSyscallError("listen", err)
+	}
+	if err := l.attach(); err != nil {
+		l.removeFile()
+		return nil, err
+	}
+	return l, nil
+}
+
+// mode returns the access mode that the options ask for, if they ask for one.
+func (o listenOptions) mode() (mode uint32, ok bool) {
+	if o.SocketOptions&UserAccessOption != 0 {
+		mode |= 0o700
+	}
+	if o.SocketOptions&GroupAccessOption != 0 {
+		mode |= 0o070
+	}
+	if o.SocketOptions&OtherAccessOption != 0 {
+		mode |= 0o007
+	}
+	return mode, mode != 0
+}
+
+func (o listenOptions) queue() int {
+	if o.backlog <= 0 {
+		return sysfd.MaxBacklog
+	}
+	return o.backlog
+}
+
+// checkDirectory refuses a directory in which anybody may replace the socket by one of his own.
+func checkDirectory(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil // bind says what is wrong
+	}
+	if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return &causeError{"no access option can be kept in " + dir + ", where everybody may replace files: make it sticky, or choose another directory",
+			[]error{sock.SocketAccessError}}
+	}
+	return nil
+}
+
+// explainBind says what is in the way.
+func explainBind(p place, err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	if p.path == "" {
+		return explain(err, "another server has the abstract name")
+	}
+	info, statErr := os.Lstat(p.path)
+	switch {
+	case statErr != nil:
+		return err
+	case info.Mode()&fs.ModeSocket != 0:
+		return explain(err, "a socket stands at %s: another server is there, or was and has crashed", p.path)
+	case info.IsDir():
+		return explain(err, "%s is a directory", p.path)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return explain(err, "%s is a symbolic link", p.path)
+	}
+	return explain(err, "%s is a file, and not a socket", p.path)
+}
+
+// attach makes the socket wait at the runtime's poller.
+func (l *listener) attach() error {
+	l.ends = &endpoint{server: l.name, full: l.full, addr: l.addr(), accepted: true}
+	if l.path != "" {
+		l.ends.server = base(l.full)
+	}
+	l.file = os.NewFile(uintptr(l.fd), l.full)
+	if l.file == nil {
+		return syscall.EBADF
+	}
+	var err error
+	l.raw, err = l.file.SyscallConn()
+	return err
+}
+
+// adopt makes a listener of a socket that somebody else has bound. Its file is never removed.
+func adopt(d sock.Descriptor) (*listener, error) {
+	if !d.IsValid() || d.IsLent() {
+		return nil, errNotOurs
+	}
+	h, ok := d.Fd()
+	if !ok || d != sock.FromFd(h) {
+		return nil, &causeError{"the descriptor is of a connection, and not of a listening socket", []error{syscall.EINVAL}}
+	}
+	fd := int(h)
+	if err := sysfd.CheckStream(fd, unix.AF_UNIX, true); err != nil {
+		return nil, err
+	}
+	address, err := sysfd.UnixName(fd, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := sysfd.Prepare(fd); err != nil {
+		return nil, err
+	}
+	end := endpointOf(address, true)
+	l := &listener{place: place{name: end.server, full: end.full}, fd: fd}
+	if address != "" && address[0] == 0 {
+		l.abstract = end.full
+	} else {
+		l.path = end.full
+	}
+	return l, l.attach()
+}
+
+var errNotOurs = &causeError{"the descriptor is not valid, or lent by another object", []error{sock.UnsupportedSocketOperationError}}
+
+func (l *listener) Network() string { return network }
+func (l *listener) Addr() net.Addr  { return l.ends.addr }
+
+func (l *listener) Accept() (int, syscall.Errno)          { return sysfd.Accept(l.fd) }
+func (l *listener) Wait(ready func(uintptr) bool) error   { return l.raw.Read(ready) }
+func (l *listener) SetLimit(t time.Time) error            { return l.file.SetReadDeadline(t) }
+func (l *listener) Fd() uintptr                           { return uintptr(l.fd) }
+func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+
+// Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.
+func (l *listener) Close() error {
+	if !l.keepFile.Load() {
+		l.removeFile()
+	}
+	if err := l.file.Close(); err != nil {
+		return opError("close", l.addr(), err)
+	}
+	return nil
+}
+
+// removeFile removes the socket's file, if it is still the one that bind made.
+func (l *listener) removeFile() {
+	if !l.unlink {
+		return
+	}
+	var st unix.Stat_t
+	if unix.Lstat(l.path, &st) == nil && uint64(st.Dev) == l.dev && uint64(st.Ino) == l.ino {
+		unix.Unlink(l.path)
+	}
+}
+
+// dup returns a duplicate.
+func (l *listener) dup() (*os.File, error) {
+	fd, err := sysfd.Dup(l.fd)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), l.full), nil
+}
+
+// dial connects to a place. It does not wait: a full queue is a core.BusyError.
+func dial(p place) (core.Transport, error) {
+	fd, err := sysfd.Stream(unix.AF_UNIX)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Connect(fd, p.sockaddr())
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err == nil {
+		return core.NewTransport(fd)
+	}
+	sysfd.Close(fd)
+	cause := os.NewSyscallError("connect", err)
+	if err == unix.EAGAIN {
+		return nil, &core.BusyError{Err: cause}
+	}
+	return nil, cause
+}
+
+// take makes a transport of a descriptor that somebody else has connected, and says where it leads. After an error the descriptor is
+// still the caller's.
+func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
+	if !d.IsValid() || d.IsLent() {
+		return nil, nil, errNotOurs
+	}
+	var fd int
+	var end *endpoint
+	var err error
+	control := d.Control(func(h uintptr) {
+		fd = int(h)
+		if err = sysfd.CheckStream(fd, unix.AF_UNIX, false); err != nil {
+			return
+		}
+		if end, err = describe(fd); err != nil {
+			return
+		}
+		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate
+			fd, err = sysfd.Dup(fd)
+		}
+	})
+	switch {
+	case control != nil:
+		return nil, nil, control
+	case err != nil:
+		return nil, nil, err
+	}
+	if err := sysfd.Prepare(fd); err != nil {
+		return nil, nil, err
+	}
+	t, err := core.NewTransport(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d != sock.FromFd(uintptr(fd)) {
+		d.Close()
+	}
+	return t, end, nil
+}
+
+// describe says where a connected socket leads: to a server that has a name, or from one that has accepted it.
+func describe(fd int) (*endpoint, error) {
+	peer, err := sysfd.UnixName(fd, true)
+	if err != nil || peer != "" {
+		return endpointOf(peer, false), err
+	}
+	own, err := sysfd.UnixName(fd, false)
+	return endpointOf(own, true), err
+}
+
+// addressOf asks the system for one end's address.
+func addressOf(fd uintptr, peer bool) (*net.UnixAddr, error) {
+	name, err := sysfd.UnixName(int(fd), peer)
+	return endpointOf(name, false).addr, err
+}

@@ -1,0 +1,143 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"strings"
+	"syscall"
+
+	"anteroom/sock"
+)
+
+// A place is where a name leads.
+type place struct {
+	name     string // as it was given
+	full     string // as FullServerName says it
+	path     string // the file; "" if the name is abstract
+	abstract string // the abstract name's bytes; "" if it is not
+}
+
+// resolve says where a name leads. It asks nothing of the system.
+func resolve(name string, options SocketOptions) (place, error) {
+	p := place{name: name, full: name}
+	switch {
+	case name == "":
+		return p, nameError("the name is empty")
+	case options&AbstractNamespaceOption != 0:
+		p.abstract = name
+	case name[0] == '@':
+		if p.abstract = name[1:]; p.abstract == "" {
+			return p, nameError("there is no name after the @")
+		}
+	case strings.IndexByte(name, 0) >= 0:
+		return p, nameError("the name contains a NUL byte, which only an abstract name may")
+	case name[0] == '/':
+		p.path = name
+	default:
+		p.full = path.Clean(tempDir()) + "/" + name
+		p.path = p.full
+	}
+	return p, p.check()
+}
+
+// nameError is the cause of an error that says what is wrong with a name.
+func nameError(what string) error {
+	return &causeError{what, []error{sock.HostNotFoundError, syscall.EINVAL}}
+}
+
+// A causeError says in words what the errors in it say by number.
+type causeError struct {
+	text string
+	is   []error
+}
+
+func (e *causeError) Error() string   { return e.text }
+func (e *causeError) Unwrap() []error { return e.is }
+
+// explain adds words to a cause.
+func explain(err error, format string, args ...any) error {
+	return &causeError{err.Error() + ": " + fmt.Sprintf(format, args...), []error{err}}
+}
+
+// tooLong says that an address does not fit.
+func tooLong(what string, length, limit int) error {
+	return &causeError{fmt.Sprintf("%s is %d bytes long, and the system's limit is %d: choose a shorter name, or a shorter TMPDIR", what, length, limit),
+		[]error{syscall.ENAMETOOLONG}}
+}
+
+// addr returns the place as Go says it: an abstract name begins with @.
+func (p place) addr() *net.UnixAddr {
+	if p.abstract != "" {
+		return &net.UnixAddr{Name: "@" + p.abstract, Net: "unix"}
+	}
+	return &net.UnixAddr{Name: p.path, Net: "unix"}
+}
+
+// wanted returns the address of a place that resolve refused, for its error.
+func (p place) wanted() *net.UnixAddr { return &net.UnixAddr{Name: p.name, Net: "unix"} }
+
+// An endpoint is what a socket knows of its names and addresses. Sockets that one server accepted share one.
+type endpoint struct {
+	server   string // ServerName
+	full     string // FullServerName
+	addr     *net.UnixAddr
+	accepted bool // addr is this end's, else the peer's
+}
+
+var _ interface{ Network() string } = (*endpoint)(nil)
+
+func (e *endpoint) Network() string { return network }
+
+func (e *endpoint) Addr() net.Addr {
+	if e.addr == nil || e.addr.Name == "" {
+		return nil
+	}
+	return e.addr
+}
+
+// network is what errors call this package's connections.
+const network = "local"
+
+// base returns the last component of a path, as Qt's accepted sockets call their server.
+func base(full string) string { return full[strings.LastIndexByte(full, '/')+1:] }
+
+// endpointOf returns the endpoint of one end of a connection, by the address that the system has for it: "" if there is none, a path, or
+// an abstract name after a NUL byte.
+func endpointOf(address string, accepted bool) *endpoint {
+	switch {
+	case address == "":
+		return &endpoint{addr: &net.UnixAddr{Net: "unix"}, accepted: accepted}
+	case address[0] == 0:
+		name := address[1:]
+		return &endpoint{server: name, full: name, addr: &net.UnixAddr{Name: "@" + name, Net: "unix"}, accepted: accepted}
+	}
+	return &endpoint{server: base(address), full: address, addr: &net.UnixAddr{Name: address, Net: "unix"}, accepted: accepted}
+}
+
+// FullServerName returns what a name means: for a bare name a path in the temporary directory (TMPDIR, else /tmp), for an absolute path
+// and for an abstract name ("@name") the name itself. A name without a leading slash never means the working directory. It fails with an
+// error that Is HostNotFoundError if the name is empty, contains a NUL byte or is too long, and asks nothing of the file system.
+//
+// Qt: QLocalServer::fullServerName
+func FullServerName(name string) (string, error) {
+	p, err := resolve(name, NoOptions)
+	if err != nil {
+		return "", &sock.Error{Op: "resolve", Net: network, Code: sock.CodeOf(err), Err: err}
+	}
+	return p.full, nil
+}
+
+// opError returns what a failed op is told to the caller.
+func opError(op string, addr *net.UnixAddr, cause error) error {
+	var e *sock.Error
+	if errors.As(cause, &e) {
+		return cause
+	}
+	e = &sock.Error{Op: op, Net: network, Code: sock.CodeOf(cause), Err: cause}
+	if addr != nil && addr.Name != "" {
+		e.Addr = addr
+	}
+	return e
+}

@@ -1,0 +1,46 @@
+//go:build unix
+
+package local
+
+import (
+	"os"
+	"runtime"
+
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// maxName is how many bytes of a path, or of an abstract name, an address holds: one less than its field, for the NUL after a path or
+// before an abstract name.
+const maxName = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// tempDir is where bare names stand.
+func tempDir() string { return os.TempDir() }
+
+// check says whether the system has such names, and room for this one.
+func (p place) check() error {
+	if p.abstract != "" {
+		if runtime.GOOS != "linux" && runtime.GOOS != "android" {
+			return &causeError{"abstract names exist on Linux only", []error{sock.UnsupportedSocketOperationError}}
+		}
+		if len(p.abstract) > maxName {
+			return tooLong("the abstract name", len(p.abstract), maxName)
+		}
+		return nil
+	}
+	if len(p.path) > maxName {
+		return tooLong("the path "+p.path, len(p.path), maxName)
+	}
+	return nil
+}
+
+// sockaddr returns the place as the system wants it: an abstract name is a NUL byte and the name's bytes, no more.
+func (p place) sockaddr() unix.Sockaddr {
+	switch {
+	case p.abstract != "":
+		return &unix.SockaddrUnix{Name: "\x00" + p.abstract}
+	case p.path[0] == '@': // in a relative TMPDIR: it would be taken for an abstract name
+		return &unix.SockaddrUnix{Name: "./" + p.path}
+	}
+	return &unix.SockaddrUnix{Name: p.path}
+}

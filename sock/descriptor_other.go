@@ -1,0 +1,7 @@
+//go:build !unix && !windows
+
+package sock
+
+import "errors"
+
+func closeHandle(uintptr) error { return errors.ErrUnsupported }

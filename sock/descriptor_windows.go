@@ -1,0 +1,6 @@
+package sock
+
+import "syscall"
+
+// closeHandle closes a pipe's handle. A socket of Winsock is closed by the package that made it.
+func closeHandle(fd uintptr) error { return syscall.CloseHandle(syscall.Handle(fd)) }

@@ -1,0 +1,107 @@
+package sock
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+)
+
+// An Error is what a failed call of this module returns: what was tried, where, what went wrong in Qt's words, and the cause. It is a
+// net.Error. errors.Is finds its Code and its cause, errors.As finds the Code too.
+type Error struct {
+	Op   string      // what was tried: "listen", "connect", "read", ...
+	Net  string      // "local" or "tcp"
+	Addr net.Addr    // where; nil if that is not known
+	Code SocketError // what went wrong
+	Err  error       // the cause, as the system or the standard library says it; may be nil
+}
+
+var _ net.Error = (*Error)(nil)
+
+// Error returns "op net addr: code: cause", without the parts that are not known.
+func (e *Error) Error() string {
+	s := e.Op
+	if e.Net != "" {
+		s += " " + e.Net
+	}
+	if e.Addr != nil {
+		if a := e.Addr.String(); a != "" {
+			s += " " + a
+		}
+	}
+	if e.Code != NoError {
+		s += ": " + e.Code.Error()
+	}
+	if e.Err != nil && (e.Code == NoError || e.Err.Error() != e.Code.Error()) {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the code and the cause, for errors.Is and errors.As. NoError is not among them.
+func (e *Error) Unwrap() []error {
+	var tree []error
+	if e.Code != NoError {
+		tree = append(tree, e.Code)
+	}
+	if e.Err != nil {
+		tree = append(tree, e.Err)
+	}
+	return tree
+}
+
+// Timeout reports whether time ran out. A context that was cancelled before its time is no timeout.
+func (e *Error) Timeout() bool {
+	return e.Code == SocketTimeoutError && !errors.Is(e.Err, context.Canceled)
+}
+
+// Temporary reports whether the same call may succeed later without anybody doing anything: time ran out, resources ran out, or the
+// system said to try again. net/http.Server asks this of an error that a listener's Accept returns.
+func (e *Error) Temporary() bool {
+	return e.Timeout() || e.Code == TemporaryError || e.Code == SocketResourceError
+}
+
+// CodeOf returns the code that err stands for: NoError for nil, the code that err holds if it holds one, else what its cause means,
+// by the system's error number and the standard library's sentinels, and UnknownSocketError if nothing is known of it.
+//
+// Qt: QAbstractSocket::error
+func CodeOf(err error) SocketError {
+	if err == nil {
+		return NoError
+	}
+	var code SocketError
+	if errors.As(err, &code) {
+		return code
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		if code, ok := errnos[errno]; ok {
+			return code
+		}
+	}
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		if dns.IsTimeout {
+			return SocketTimeoutError
+		}
+		return HostNotFoundError
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return SocketTimeoutError
+	case errors.Is(err, net.ErrClosed), errors.Is(err, fs.ErrClosed):
+		return OperationError
+	case errors.Is(err, io.EOF):
+		return RemoteHostClosedError
+	case errors.Is(err, fs.ErrPermission):
+		return SocketAccessError
+	case errors.Is(err, fs.ErrNotExist):
+		return HostNotFoundError
+	case errors.Is(err, errors.ErrUnsupported):
+		return UnsupportedSocketOperationError
+	}
+	return UnknownSocketError
+}
