@@ -1,7 +1,6 @@
 package local
 
 import (
-	"errors"
 	"os"
 	"strconv"
 
@@ -11,23 +10,21 @@ import (
 // remember notes which file bind has made, and gives it the mode that the umask may have narrowed. Both go by a descriptor of the file: a
 // name could lead elsewhere by now, and chmod follows links.
 func (l *listener) remember(mode uint32, restricted bool) error {
-	var named, st unix.Stat_t
-	if err := unix.Lstat(l.path, &named); err != nil {
-		return os.NewSyscallError("lstat", err)
+	id, err := lstat(l.path)
+	if err != nil {
+		return err
 	}
-	if named.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return errReplaced
-	}
-	l.dev, l.ino, l.unlink = named.Dev, named.Ino, true
+	l.id, l.unlink = id, true
 	fd, err := unix.Open(l.path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("open", err)
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	if st.Dev != l.dev || st.Ino != l.ino {
+	if idOf(&st) != id || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		l.unlink = false
 		return errReplaced
 	}
@@ -40,5 +37,3 @@ func (l *listener) remember(mode uint32, restricted bool) error {
 	}
 	return os.NewSyscallError("chmod", err)
 }
-
-var errReplaced = errors.New("somebody has replaced the socket while it was being made")

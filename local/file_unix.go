@@ -3,7 +3,6 @@
 package local
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,11 +17,9 @@ func (l *listener) remember(mode uint32, restricted bool) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return errReplaced
 	}
-	l.dev, l.ino, l.unlink = uint64(st.Dev), uint64(st.Ino), true
+	l.id, l.unlink = idOf(&st), true
 	if !restricted || uint32(st.Mode)&0o7777 == mode {
 		return nil
 	}
 	return os.NewSyscallError("chmod", unix.Fchmodat(unix.AT_FDCWD, l.path, mode, unix.AT_SYMLINK_NOFOLLOW))
 }
-
-var errReplaced = errors.New("somebody has replaced the socket while it was being made")

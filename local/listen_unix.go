@@ -25,10 +25,28 @@ type listener struct {
 	fd       int
 	file     *os.File
 	raw      syscall.RawConn
-	dev, ino uint64 // of the socket's file
+	id       fileID // of the socket's file
 	unlink   bool   // the file was made by bind
 	keepFile atomic.Bool
 }
+
+// A fileID tells one file from another while both exist.
+type fileID struct{ dev, ino uint64 }
+
+func idOf(st *unix.Stat_t) fileID {
+	return fileID{uint64(st.Dev), uint64(st.Ino)} //nolint:unconvert // the types differ from system to system
+}
+
+// lstat returns which file a path names.
+func lstat(path string) (fileID, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fileID{}, os.NewSyscallError("lstat", err)
+	}
+	return idOf(&st), nil
+}
+
+var errReplaced = errors.New("somebody has replaced the socket while it was being made")
 
 // listenOptions is what a Server was told before Listen.
 type listenOptions struct {
@@ -212,8 +230,7 @@ func (l *listener) removeFile() {
 	if !l.unlink {
 		return
 	}
-	var st unix.Stat_t
-	if unix.Lstat(l.path, &st) == nil && uint64(st.Dev) == l.dev && uint64(st.Ino) == l.ino {
+	if id, err := lstat(l.path); err == nil && id == l.id {
 		unix.Unlink(l.path)
 	}
 }

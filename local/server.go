@@ -355,7 +355,7 @@ func (s *Server) OnAcceptError(f func(error)) (stop func()) { return s.c().OnAcc
 // Accept waits for a connection and takes it. The connection is a *Socket. It fails with an error that Is net.ErrClosed when the server is
 // closed or does not listen, and with one that Is os.ErrDeadlineExceeded when the deadline passes; nothing else ends it.
 func (s *Server) Accept() (net.Conn, error) {
-	c, err := s.c().Accept(nil, network)
+	c, err := s.c().Accept(context.Background(), network)
 	if err != nil {
 		return nil, err
 	}

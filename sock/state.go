@@ -59,7 +59,7 @@ func (m OpenMode) String() string {
 	return fmt.Sprintf("OpenMode(%d)", uint8(m))
 }
 
-// Forever, like every negative duration, makes a wait have no limit of time.
+// Forever makes a wait have no limit of time, as every negative duration does.
 const Forever time.Duration = -1
 
 // DefaultWait is how long Qt's waits last if nothing is said, and how long a connection that is being made in the background is tried.

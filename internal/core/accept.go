@@ -173,7 +173,7 @@ func (s *Server[T]) acceptForOthers() {
 	finished = true
 }
 
-// Accept waits for a connection and takes it. It fails when the server is closed, when ctx ends (nil: never) and when the deadline passes.
+// Accept waits for a connection and takes it. It fails when the server is closed, when ctx ends and when the deadline passes.
 func (s *Server[T]) Accept(ctx context.Context, network string) (*T, error) {
 	for {
 		t, err := s.waitAndPop(ctx, network)
@@ -193,7 +193,7 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 	case l == nil:
 		s.mu.Unlock()
 		return nil, closedError("accept", network)
-	case ctx != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		s.mu.Unlock()
 		return nil, takeError(l, ctx.Err())
 	case expired(s.deadline):
@@ -201,7 +201,7 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 		return nil, takeError(l, os.ErrDeadlineExceeded)
 	}
 	try := s.tryAccept
-	if ctx != nil && ctx.Done() != nil {
+	if ctx.Done() != nil {
 		taken := try
 		stop := context.AfterFunc(ctx, func() {
 			s.mu.Lock()
@@ -228,7 +228,7 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 			s.leave()
 			s.mu.Unlock()
 			return t, nil
-		case ctx != nil && ctx.Err() != nil:
+		case ctx.Err() != nil:
 			err = ctx.Err()
 		}
 		if err != nil {

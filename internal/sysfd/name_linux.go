@@ -13,9 +13,9 @@ import (
 func UnixName(fd int, peer bool) (string, error) {
 	var sa unix.RawSockaddrUnix
 	length := uint32(unsafe.Sizeof(sa))
-	trap, call := uintptr(syscall.SYS_GETSOCKNAME), "getsockname"
+	trap, call := uintptr(unix.SYS_GETSOCKNAME), "getsockname"
 	if peer {
-		trap, call = syscall.SYS_GETPEERNAME, "getpeername"
+		trap, call = unix.SYS_GETPEERNAME, "getpeername"
 	}
 	if _, _, errno := syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&length))); errno != 0 {
 		return "", os.NewSyscallError(call, errno)

@@ -5,6 +5,8 @@ package sysfd
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxRaw bounds what one call copies: a raw system call keeps its processor, so that nothing else runs on it, and the collector waits.
@@ -19,7 +21,7 @@ func Read(fd int, p []byte) (int, syscall.Errno) {
 		return 0, 0
 	}
 	for {
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), 0, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), 0, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}
@@ -35,7 +37,7 @@ func Write(fd int, p []byte) (int, syscall.Errno) {
 		return 0, 0
 	}
 	for {
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_NOSIGNAL, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}

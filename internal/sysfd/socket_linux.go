@@ -26,7 +26,7 @@ func Stream(family int) (int, error) {
 
 // Accept takes a connection from the queue of a listening fd. Nobody is asked for the peer's address.
 func Accept(fd int) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return -1, errno
 	}

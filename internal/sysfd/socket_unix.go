@@ -11,7 +11,7 @@ import (
 
 const (
 	fionread  = 0x4004667f // FIONREAD, _IOR('f', 127, int): the same on all of them
-	pollEnded = 0 // there is no POLLRDHUP everywhere; POLLHUP is reported unasked
+	pollEnded = 0          // there is no POLLRDHUP everywhere; POLLHUP is reported unasked
 
 	// MaxBacklog asks for the longest queue of connections that the system allows.
 	MaxBacklog = unix.SOMAXCONN
