@@ -85,8 +85,8 @@ func (s *Server) Listen(name string) error {
 	s.mu.Lock()
 	o, keep, options := listenOptions{s.options, s.backlog}, s.keepFile, s.options
 	s.mu.Unlock()
+	p, err := resolve(name, options)
 	return s.c().Listen(network, func() (core.Listener, error) {
-		p, err := resolve(name, options)
 		if err != nil {
 			return nil, opError("listen", p.wanted(), err)
 		}
@@ -96,16 +96,16 @@ func (s *Server) Listen(name string) error {
 		}
 		l.keepFile.Store(keep)
 		return l, nil
-	}, s.admission(options))
+	}, s.admission(options, p.abstract != ""))
 }
 
 // admission returns what decides about a new connection, or nil if all may come in: SetAdmit's function, and, for an abstract name, the
 // access options.
-func (s *Server) admission(options SocketOptions) func(fd int) error {
+func (s *Server) admission(options SocketOptions, abstract bool) func(fd int) error {
 	s.mu.Lock()
 	admit := s.admit
 	s.mu.Unlock()
-	byOptions := options&AbstractNamespaceOption != 0 && options&accessOptions != 0
+	byOptions := abstract && options&accessOptions != 0
 	if admit == nil && !byOptions {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (s *Server) ListenDescriptor(d sock.Descriptor) error {
 			return nil, opError("listen", nil, err)
 		}
 		return l, nil
-	}, s.admission(NoOptions))
+	}, s.admission(NoOptions, false))
 }
 
 // Close stops listening. Whoever waits for a connection gets an error that Is net.ErrClosed; connections that were not taken are closed,
