@@ -1,0 +1,135 @@
+package core
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// A hall is a dispatcher with its mutex and a log of what was called.
+type hall struct {
+	dispatcher
+	mu  sync.Mutex
+	log []string
+}
+
+func (h *hall) hear(sig signal, name string) *callback {
+	return h.add(sig, func(ev *event) { h.note(fmt.Sprint(name, " ", ev.arg)) })
+}
+
+func (h *hall) note(s string) {
+	h.mu.Lock() // deadlocks if callbacks are called with it
+	h.log = append(h.log, s)
+	h.mu.Unlock()
+}
+
+func (h *hall) want(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(h.log, want) {
+		t.Errorf("called %q, want %q", h.log, want)
+	}
+	h.log = nil
+}
+
+func TestDispatcherCallsInOrder(t *testing.T) {
+	var h hall
+	h.mu.Lock()
+	h.hear(sigStateChanged, "a")
+	h.hear(sigErrorOccurred, "b")
+	h.hear(sigStateChanged, "c")
+	h.post(event{sig: sigStateChanged, arg: 1})
+	h.post(event{sig: sigErrorOccurred, arg: 2})
+	h.post(event{sig: sigStateChanged, arg: 3})
+	if h.post(event{sig: sigReadyRead}) {
+		t.Error("an event that nobody hears was noted")
+	}
+	h.run(&h.mu)
+	h.want(t, "a 1", "c 1", "b 2", "a 3", "c 3")
+}
+
+func TestDispatcherJoinsNewsThatNobodyHasHeard(t *testing.T) {
+	var h hall
+	h.mu.Lock()
+	h.hear(sigReadyRead, "ready")
+	h.hear(sigBytesWritten, "written")
+	for range 3 {
+		h.post(event{sig: sigReadyRead})
+	}
+	h.post(event{sig: sigBytesWritten, arg: 5})
+	h.post(event{sig: sigBytesWritten, arg: 7})
+	h.run(&h.mu)
+	h.want(t, "ready 0", "written 12")
+}
+
+func TestDispatcherStopIsEffectiveAtOnce(t *testing.T) {
+	var h hall
+	h.mu.Lock()
+	var second *callback
+	h.add(sigReadyRead, func(*event) {
+		h.mu.Lock()
+		h.log = append(h.log, "first")
+		h.remove(second)
+		h.mu.Unlock()
+	})
+	second = h.hear(sigReadyRead, "second")
+	h.hear(sigReadyRead, "third")
+	h.post(event{sig: sigReadyRead})
+	h.run(&h.mu)
+	h.want(t, "first", "third 0")
+}
+
+func TestDispatcherDoesNotTellNewcomersOfOldEvents(t *testing.T) {
+	var h hall
+	h.mu.Lock()
+	h.hear(sigStateChanged, "old")
+	h.post(event{sig: sigStateChanged, arg: 1})
+	late := h.hear(sigStateChanged, "late")
+	h.post(event{sig: sigStateChanged, arg: 2, only: late})
+	h.post(event{sig: sigStateChanged, arg: 3})
+	h.run(&h.mu)
+	h.want(t, "old 1", "late 2", "old 3", "late 3")
+}
+
+func TestDispatcherRunsNestedEventsAfterwards(t *testing.T) {
+	var h hall
+	h.mu.Lock()
+	h.add(sigConnected, func(*event) {
+		h.mu.Lock()
+		h.post(event{sig: sigStateChanged, arg: 9})
+		if h.run(&h.mu) {
+			t.Error("a callback ran inside a callback")
+		}
+		h.log = append(h.log, "connected")
+		h.mu.Unlock()
+	})
+	h.hear(sigStateChanged, "state")
+	h.post(event{sig: sigConnected})
+	h.run(&h.mu)
+	h.want(t, "connected", "state 9")
+}
+
+func TestDispatcherSurvivesPanicAndGoexit(t *testing.T) {
+	for name, leave := range map[string]func(){"panic": func() { panic("deliberate") }, "goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			var h hall
+			done := make(chan struct{})
+			h.mu.Lock()
+			h.add(sigConnected, func(*event) { leave() })
+			h.add(sigStateChanged, func(*event) { close(done) })
+			h.post(event{sig: sigConnected})
+			h.post(event{sig: sigStateChanged})
+			h.mu.Unlock()
+			go func() {
+				defer func() { recover() }()
+				h.mu.Lock()
+				h.run(&h.mu)
+				h.mu.Unlock()
+			}()
+			<-done // the events that follow are not lost
+			h.mu.Lock()
+			h.mu.Unlock() //nolint:staticcheck // that it is free is what is tested
+		})
+	}
+}

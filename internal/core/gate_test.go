@@ -1,0 +1,253 @@
+package core
+
+import (
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A fakePoller is a descriptor whose events a test makes.
+type fakePoller struct {
+	mu      sync.Mutex
+	cond    sync.Cond
+	events  int
+	limit   time.Time
+	waiting int
+	most    int // how many ever waited at once
+	closed  bool
+}
+
+func newFakePoller() *fakePoller {
+	p := new(fakePoller)
+	p.cond.L = &p.mu
+	return p
+}
+
+func (p *fakePoller) change(f func()) {
+	p.mu.Lock()
+	f()
+	p.cond.Broadcast()
+	p.mu.Unlock()
+}
+
+func (p *fakePoller) Wait(ready func(uintptr) bool) error {
+	p.change(func() {
+		p.waiting++
+		p.most = max(p.most, p.waiting)
+	})
+	defer p.change(func() { p.waiting-- })
+	for {
+		p.mu.Lock()
+		seen := p.events
+		p.mu.Unlock()
+		if ready(0) {
+			return nil
+		}
+		p.mu.Lock()
+		for p.events == seen && !p.closed && !expired(p.limit) {
+			p.cond.Wait()
+		}
+		closed, late := p.closed, expired(p.limit)
+		p.mu.Unlock()
+		switch {
+		case closed:
+			return os.ErrClosed
+		case late:
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+func (p *fakePoller) SetLimit(t time.Time) error {
+	p.change(func() { p.limit = t })
+	if !t.IsZero() {
+		time.AfterFunc(time.Until(t), func() { p.change(func() {}) })
+	}
+	return nil
+}
+
+func (p *fakePoller) await(f func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !f() {
+		p.cond.Wait()
+	}
+}
+
+// A door is a gate with its mutex, at a fakePoller.
+type door struct {
+	gate
+	mu sync.Mutex
+	*fakePoller
+}
+
+func newDoor() *door {
+	d := &door{fakePoller: newFakePoller()}
+	d.gate.init(&d.mu)
+	d.mu.Lock()
+	d.open(d.fakePoller)
+	d.mu.Unlock()
+	return d
+}
+
+// enter starts a goroutine that waits for try, and returns where its result comes.
+func (d *door) enter(limit time.Time, try func() bool) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		d.mu.Lock()
+		err := d.gate.await(&limit, try)
+		d.mu.Unlock()
+		result <- err
+	}()
+	return result
+}
+
+// settle waits until one goroutine is at the poller and others follow.
+func (d *door) settle(followers int) {
+	d.fakePoller.await(func() bool { return d.waiting == 1 })
+	d.until(func() bool { return d.followers == followers })
+}
+
+// until waits for a condition of the gate that no event tells.
+func (d *door) until(cond func() bool) {
+	for {
+		d.mu.Lock()
+		ok := cond()
+		d.mu.Unlock()
+		if ok {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestGateOneWaitsAtThePollerForAll(t *testing.T) {
+	d := newDoor()
+	var bytes int
+	leader := d.enter(never, func() bool { return bytes >= 3 })
+	d.settle(0)
+	var followers []<-chan error
+	for range 4 {
+		followers = append(followers, d.enter(never, func() bool { return bytes >= 1 }))
+	}
+	d.settle(4)
+
+	d.mu.Lock()
+	bytes = 1
+	d.mu.Unlock()
+	d.change(func() { d.events++ })
+	for _, f := range followers {
+		if err := <-f; err != nil {
+			t.Error(err)
+		}
+	}
+	d.mu.Lock()
+	bytes = 3
+	d.mu.Unlock()
+	d.change(func() { d.events++ })
+	if err := <-leader; err != nil {
+		t.Error(err)
+	}
+	if d.most != 1 {
+		t.Errorf("%d waited at the poller at once", d.most)
+	}
+}
+
+func TestGateEachHasItsOwnLimit(t *testing.T) {
+	d := newDoor()
+	stop := false
+	try := func() bool { return stop }
+	leader := d.enter(never, try)
+	d.settle(0)
+	follower := d.enter(time.Now().Add(20*time.Millisecond), try)
+	if err := <-follower; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the follower: %v", err)
+	}
+	select {
+	case err := <-leader:
+		t.Errorf("the follower's limit ended the leader: %v", err)
+	default:
+	}
+	d.mu.Lock()
+	stop = true
+	d.poke()
+	d.mu.Unlock()
+	if err := <-leader; err != nil {
+		t.Errorf("the leader: %v", err)
+	}
+}
+
+func TestGateWithNothingToWaitAtKeepsLimits(t *testing.T) {
+	d := newDoor()
+	stop := false
+	leader := d.enter(never, func() bool { return stop })
+	d.settle(0)
+	d.mu.Lock()
+	d.shut()
+	d.mu.Unlock()
+	d.change(func() { d.closed = true })
+	d.until(func() bool { return d.followers == 1 }) // it follows now, though nobody leads
+	if err := <-d.enter(time.Now().Add(time.Millisecond), func() bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("with a limit: %v", err)
+	}
+	d.mu.Lock()
+	stop = true
+	d.tell()
+	d.mu.Unlock()
+	if err := <-leader; err != nil {
+		t.Errorf("without a limit: %v", err)
+	}
+}
+
+func TestGateFollowerTakesTheLeadersPlace(t *testing.T) {
+	d := newDoor()
+	var ready bool
+	leader := d.enter(time.Now().Add(20*time.Millisecond), func() bool { return false })
+	d.settle(0)
+	follower := d.enter(never, func() bool { return ready })
+	if err := <-leader; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the leader: %v", err)
+	}
+	d.settle(0)
+	d.mu.Lock()
+	ready = true
+	d.poke()
+	d.mu.Unlock()
+	if err := <-follower; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGateLimitMayChange(t *testing.T) {
+	d := newDoor()
+	deadline := time.Now().Add(time.Hour)
+	result := make(chan error, 1)
+	go func() {
+		d.mu.Lock()
+		err := d.gate.await(&deadline, func() bool { return false })
+		d.mu.Unlock()
+		result <- err
+	}()
+	d.settle(0)
+	d.mu.Lock()
+	deadline = past
+	d.rearm(&deadline)
+	d.mu.Unlock()
+	if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+func TestGateClosedPollerEndsTheWait(t *testing.T) {
+	d := newDoor()
+	leader := d.enter(never, func() bool { return false })
+	d.settle(0)
+	d.change(func() { d.closed = true })
+	if err := <-leader; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
