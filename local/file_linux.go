@@ -2,14 +2,15 @@ package local
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// remember notes which file bind has made, and gives it the mode that the umask may have narrowed. Both go by a descriptor of the file: a
+// remember notes which file bind has made, and gives it the group that was asked for, and the mode that the umask may have narrowed. Both go by a descriptor of the file: a
 // name could lead elsewhere by now, and chmod follows links.
-func (l *listener) remember(mode uint32, restricted bool) error {
+func (l *listener) remember(mode uint32, restricted bool, gid int) error {
 	id, err := lstat(l.path)
 	if err != nil {
 		return err
@@ -28,12 +29,38 @@ func (l *listener) remember(mode uint32, restricted bool) error {
 		l.unlink = false
 		return errReplaced
 	}
+	if gid >= 0 && int(st.Gid) != gid {
+		if err := unix.Fchownat(fd, "", -1, gid, unix.AT_EMPTY_PATH); err != nil {
+			return os.NewSyscallError("chown", err)
+		}
+	}
 	if !restricted || st.Mode&0o7777 == mode {
 		return nil
 	}
-	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
+	return chmodPinned(fd, mode)
+}
+
+// chmodPinned changes the mode of a file that was opened with O_PATH.
+func chmodPinned(fd int, mode uint32) error {
+	err := unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
 	if err != nil { // before Linux 6.6 there is no such call
 		err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 	}
 	return os.NewSyscallError("chmod", err)
+}
+
+const longPaths = true
+
+// longSockaddr returns the address of a path that is too long for one.
+func (p place) longSockaddr() (unix.Sockaddr, func(), error) {
+	dir, err := unix.Open(filepath.Dir(p.path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("open", err)
+	}
+	short := "/proc/self/fd/" + strconv.Itoa(dir) + "/" + base(p.path)
+	if len(short) > maxName {
+		unix.Close(dir)
+		return nil, nil, tooLong("the path's last part "+base(p.path), len(base(p.path)), maxName-len(short)+len(base(p.path)), "choose a shorter one")
+	}
+	return &unix.SockaddrUnix{Name: short}, func() { unix.Close(dir) }, nil
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// remember notes which file bind has made, and gives it the mode that the umask may have narrowed.
-func (l *listener) remember(mode uint32, restricted bool) error {
+// remember notes which file bind has made, and gives it the group that was asked for, and the mode that the umask may have narrowed.
+func (l *listener) remember(mode uint32, restricted bool, gid int) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(l.path, &st); err != nil {
 		return os.NewSyscallError("lstat", err)
@@ -18,8 +18,17 @@ func (l *listener) remember(mode uint32, restricted bool) error {
 		return errReplaced
 	}
 	l.id, l.unlink = idOf(&st), true
+	if gid >= 0 && int(st.Gid) != gid {
+		if err := unix.Lchown(l.path, -1, gid); err != nil {
+			return os.NewSyscallError("chown", err)
+		}
+	}
 	if !restricted || uint32(st.Mode)&0o7777 == mode {
 		return nil
 	}
 	return os.NewSyscallError("chmod", unix.Fchmodat(unix.AT_FDCWD, l.path, mode, unix.AT_SYMLINK_NOFOLLOW))
 }
+
+const longPaths = false
+
+func (p place) longSockaddr() (unix.Sockaddr, func(), error) { return nil, nil, unix.ENAMETOOLONG }

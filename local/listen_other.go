@@ -23,11 +23,20 @@ type listener struct {
 type listenOptions struct {
 	SocketOptions
 	backlog int
+	replace bool
+	private bool
+	gid     int
 }
 
 func listenAt(place, listenOptions) (*listener, error) { return nil, errUnsupported }
 func adopt(sock.Descriptor) (*listener, error)         { return nil, errUnsupported }
 func dial(place) (core.Transport, error)               { return nil, errUnsupported }
+
+func lookUpGroup(string) (int, error) { return -1, nil }
+func (o listenOptions) group() int    { return -1 }
+
+func removeSocket(string) error { return errUnsupported }
+func removeStale(string) error  { return errUnsupported }
 
 func take(sock.Descriptor) (core.Transport, *endpoint, error) { return nil, nil, errUnsupported }
 func describe(int) (*endpoint, error)                         { return nil, errUnsupported }
@@ -42,3 +51,5 @@ func (l *listener) Close() error                          { return errUnsupporte
 func (l *listener) Fd() uintptr                           { return 0 }
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return nil, errUnsupported }
 func (l *listener) dup() (*os.File, error)                { return nil, errUnsupported }
+
+func runtimeDir(string) (string, error) { return "", errUnsupported }

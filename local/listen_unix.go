@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -52,6 +51,9 @@ var errReplaced = errors.New("somebody has replaced the socket while it was bein
 type listenOptions struct {
 	SocketOptions
 	backlog int
+	replace bool
+	private bool
+	gid     int // -1: the process's own
 }
 
 // listenAt makes a listener of a name, in the order that leaves no moment in which too much is allowed: the file is born with the mode
@@ -71,21 +73,26 @@ func listenAt(p place, o listenOptions) (*listener, error) {
 
 func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 	mode, restricted := o.mode()
-	restricted = restricted && p.path != ""
-	if restricted {
-		if err := checkDirectory(p.path); err != nil {
+	if p.path != "" {
+		if err := checkDirectory(p.path, restricted, o.private); err != nil {
 			return nil, err
 		}
-		if err := unix.Fchmod(fd, mode); err != nil {
+	}
+	if restricted {
+		born := mode
+		if o.gid >= 0 {
+			born &^= 0o070 // the file is born with another group
+		}
+		if err := unix.Fchmod(fd, born); err != nil {
 			return nil, os.NewSyscallError("fchmod", err)
 		}
 	}
-	if err := unix.Bind(fd, p.sockaddr()); err != nil {
-		return nil, explainBind(p, os.NewSyscallError("bind", err))
+	if err := bind(fd, p, o.replace); err != nil {
+		return nil, err
 	}
 	l := &listener{place: p, fd: fd}
 	if p.path != "" {
-		if err := l.remember(mode, restricted); err != nil {
+		if err := l.remember(mode, restricted, o.gid); err != nil {
 			l.removeFile()
 			return nil, err
 		}
@@ -99,6 +106,43 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// bind gives the socket its name, which decides at once who has it. With replace a file that a dead socket has left gives way.
+func bind(fd int, p place, replace bool) error {
+	sa, done, err := p.sockaddr()
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = unix.Bind(fd, sa)
+	if err == unix.EADDRINUSE && replace && p.path != "" {
+		if err := removeStale(p.path); err != nil {
+			return err
+		}
+		err = unix.Bind(fd, sa)
+	}
+	if err != nil {
+		return explainBind(p, os.NewSyscallError("bind", err))
+	}
+	return nil
+}
+
+// removeSocket removes the socket's file at path, whoever uses it.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSocket == 0:
+		return alive("%s", inTheWay(path))
+	}
+	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
+		return os.NewSyscallError("unlink", err)
+	}
+	return nil
 }
 
 // mode returns the access mode that the options ask for, if they ask for one.
@@ -122,20 +166,6 @@ func (o listenOptions) queue() int {
 	return o.backlog
 }
 
-// checkDirectory refuses a directory in which anybody may replace the socket by one of his own.
-func checkDirectory(path string) error {
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil // bind says what is wrong
-	}
-	if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return &causeError{"no access option can be kept in " + dir + ", where everybody may replace files: make it sticky, or choose another directory",
-			[]error{sock.SocketAccessError}}
-	}
-	return nil
-}
-
 // explainBind says what is in the way.
 func explainBind(p place, err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -144,18 +174,23 @@ func explainBind(p place, err error) error {
 	if p.path == "" {
 		return explain(err, "another server has the abstract name")
 	}
-	info, statErr := os.Lstat(p.path)
+	return explain(err, "%s", inTheWay(p.path))
+}
+
+// inTheWay says what stands at a path.
+func inTheWay(path string) string {
+	info, err := os.Lstat(path)
 	switch {
-	case statErr != nil:
-		return err
+	case err != nil:
+		return path + " was there a moment ago"
 	case info.Mode()&fs.ModeSocket != 0:
-		return explain(err, "a socket stands at %s: another server is there, or was and has crashed", p.path)
+		return "a socket stands at " + path + ": another server is there, or was and has crashed"
 	case info.IsDir():
-		return explain(err, "%s is a directory", p.path)
+		return path + " is a directory"
 	case info.Mode()&fs.ModeSymlink != 0:
-		return explain(err, "%s is a symbolic link", p.path)
+		return path + " is a symbolic link"
 	}
-	return explain(err, "%s is a file, and not a socket", p.path)
+	return path + " is a file, and not a socket"
 }
 
 // attach makes the socket wait at the runtime's poller.
@@ -246,12 +281,17 @@ func (l *listener) dup() (*os.File, error) {
 
 // dial connects to a place. It does not wait: a full queue is a core.BusyError.
 func dial(p place) (core.Transport, error) {
+	sa, done, err := p.sockaddr()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	fd, err := sysfd.Stream(unix.AF_UNIX)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = unix.Connect(fd, p.sockaddr())
+		err = unix.Connect(fd, sa)
 		if err != unix.EINTR {
 			break
 		}

@@ -17,11 +17,12 @@ type place struct {
 	full     string // as FullServerName says it
 	path     string // the file; "" if the name is abstract
 	abstract string // the abstract name's bytes; "" if it is not
+	long     bool   // the path may be longer than an address
 }
 
 // resolve says where a name leads. It asks nothing of the system.
 func resolve(name string, options SocketOptions) (place, error) {
-	p := place{name: name, full: name}
+	p := place{name: name, full: name, long: options&LongPathOption != 0}
 	switch {
 	case name == "":
 		return p, nameError("the name is empty")
@@ -62,8 +63,8 @@ func explain(err error, format string, args ...any) error {
 }
 
 // tooLong says that an address does not fit.
-func tooLong(what string, length, limit int) error {
-	return &causeError{fmt.Sprintf("%s is %d bytes long, and the system's limit is %d: choose a shorter name, or a shorter TMPDIR", what, length, limit),
+func tooLong(what string, length, limit int, hint string) error {
+	return &causeError{fmt.Sprintf("%s is %d bytes long, and the system's limit is %d: %s", what, length, limit, hint),
 		[]error{syscall.ENAMETOOLONG}}
 }
 

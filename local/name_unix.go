@@ -24,23 +24,30 @@ func (p place) check() error {
 			return &causeError{"abstract names exist on Linux only", []error{sock.UnsupportedSocketOperationError}}
 		}
 		if len(p.abstract) > maxName {
-			return tooLong("the abstract name", len(p.abstract), maxName)
+			return tooLong("the abstract name", len(p.abstract), maxName, "choose a shorter one")
 		}
 		return nil
 	}
-	if len(p.path) > maxName {
-		return tooLong("the path "+p.path, len(p.path), maxName)
+	if len(p.path) > maxName && !(p.long && longPaths) {
+		hint := "choose a shorter name or directory"
+		if longPaths {
+			hint += ", or set LongPathOption"
+		}
+		return tooLong("the path "+p.path, len(p.path), maxName, hint)
 	}
 	return nil
 }
 
-// sockaddr returns the place as the system wants it: an abstract name is a NUL byte and the name's bytes, no more.
-func (p place) sockaddr() unix.Sockaddr {
+// sockaddr returns the place as the system wants it, and what to do when it has been used: an abstract name is a NUL byte and the name's
+// bytes, no more.
+func (p place) sockaddr() (unix.Sockaddr, func(), error) {
 	switch {
 	case p.abstract != "":
-		return &unix.SockaddrUnix{Name: "\x00" + p.abstract}
+		return &unix.SockaddrUnix{Name: "\x00" + p.abstract}, func() {}, nil
+	case len(p.path) > maxName:
+		return p.longSockaddr()
 	case p.path[0] == '@': // in a relative TMPDIR: it would be taken for an abstract name
-		return &unix.SockaddrUnix{Name: "./" + p.path}
+		return &unix.SockaddrUnix{Name: "./" + p.path}, func() {}, nil
 	}
-	return &unix.SockaddrUnix{Name: p.path}
+	return &unix.SockaddrUnix{Name: p.path}, func() {}, nil
 }

@@ -10,7 +10,7 @@ import "anteroom/sock"
 // Qt: QLocalServer::SocketOption, QLocalSocket::SocketOption
 type SocketOptions uint8
 
-// The options. A client's Socket knows AbstractNamespaceOption only.
+// The options. A client's Socket knows AbstractNamespaceOption and LongPathOption only.
 const (
 	NoOptions               SocketOptions = 0 // the platform's default; on Unix 0777 less the umask
 	UserAccessOption        SocketOptions = 1 // the user who listens
@@ -19,6 +19,12 @@ const (
 	WorldAccessOption       SocketOptions = 7 // all of them
 	AbstractNamespaceOption SocketOptions = 8 // the name is an abstract one, without a file; Linux only, elsewhere an error that Is UnsupportedSocketOperationError
 )
+
+// LongPathOption, which Qt does not have, lets a path be longer than the system's addresses are (107 bytes on Linux), for Server and
+// Socket alike: the address then names the file by way of an open descriptor of its directory. Other programs reach the server by the
+// path if they can do that too, or from its directory; the kernel's lists of sockets show the address and not the path. Linux only;
+// elsewhere such a path stays an error.
+const LongPathOption SocketOptions = 16
 
 const accessOptions = WorldAccessOption
 

@@ -2,11 +2,20 @@
 
 package local
 
-import "anteroom/sock"
+import (
+	"os"
 
-func peerOf(uintptr) (Peer, error) {
-	return nobody, &causeError{"the peer's identity is not asked on this system", []error{sock.UnsupportedSocketOperationError}}
+	"anteroom/sock"
+)
+
+var errNoIdentity = &causeError{"the peer's identity is not asked on this system", []error{sock.UnsupportedSocketOperationError}}
+
+func peerOf(uintptr) (Peer, error) { return nobody, errNoIdentity }
+
+func (p Peer) sameUser() bool { return false }
+
+// PeerProcess fails with an error that Is UnsupportedSocketOperationError: the system has no descriptors of processes. See its
+// documentation for Linux.
+func (s *Socket) PeerProcess() (*os.File, error) {
+	return nil, opError("peer process", nil, errNoIdentity)
 }
-
-func (p Peer) sameUser() bool  { return false }
-func (p Peer) sameGroup() bool { return false }

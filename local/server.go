@@ -29,6 +29,9 @@ type Server struct {
 	mu       sync.Mutex // guards what Listen is told
 	options  SocketOptions
 	backlog  int
+	replace  bool
+	group    string
+	private  bool
 	keepFile bool
 	admit    func(Peer) error
 }
@@ -83,9 +86,13 @@ func (s *Server) listening() *listener {
 // Qt: QLocalServer::listen
 func (s *Server) Listen(name string) error {
 	s.mu.Lock()
-	o, keep, options := listenOptions{s.options, s.backlog}, s.keepFile, s.options
+	o, keep := listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private}, s.keepFile
+	group := s.group
 	s.mu.Unlock()
-	p, err := resolve(name, options)
+	p, err := resolve(name, o.SocketOptions)
+	if err == nil {
+		o.gid, err = lookUpGroup(group)
+	}
 	return s.c().Listen(network, func() (core.Listener, error) {
 		if err != nil {
 			return nil, opError("listen", p.wanted(), err)
@@ -96,22 +103,22 @@ func (s *Server) Listen(name string) error {
 		}
 		l.keepFile.Store(keep)
 		return l, nil
-	}, s.admission(options, p.abstract != ""))
+	}, s.admission(o, p.abstract != ""))
 }
 
 // admission returns what decides about a new connection, or nil if all may come in: SetAdmit's function, and, for an abstract name, the
 // access options.
-func (s *Server) admission(options SocketOptions, abstract bool) func(fd int) error {
+func (s *Server) admission(o listenOptions, abstract bool) func(fd int) error {
 	s.mu.Lock()
 	admit := s.admit
 	s.mu.Unlock()
-	byOptions := abstract && options&accessOptions != 0
+	byOptions := abstract && o.SocketOptions&accessOptions != 0
 	if admit == nil && !byOptions {
 		return nil
 	}
 	return func(fd int) error {
 		peer, err := peerOf(uintptr(fd))
-		if err == nil && byOptions && !options.admits(peer) {
+		if err == nil && byOptions && !o.admits(peer, o.group()) {
 			err = errNotAdmitted
 		}
 		if err == nil && admit != nil {
@@ -145,7 +152,7 @@ func (s *Server) ListenDescriptor(d sock.Descriptor) error {
 			return nil, opError("listen", nil, err)
 		}
 		return l, nil
-	}, s.admission(NoOptions, false))
+	}, s.admission(listenOptions{}, false))
 }
 
 // Close stops listening. Whoever waits for a connection gets an error that Is net.ErrClosed; connections that were not taken are closed,
@@ -286,6 +293,39 @@ func (s *Server) SocketOptions() SocketOptions {
 func (s *Server) SetSocketOptions(o SocketOptions) {
 	s.mu.Lock()
 	s.options = o
+	s.mu.Unlock()
+}
+
+// SetReplaceStale sets whether Listen removes the socket's file of a server that has crashed, and takes its name; the default is false: then
+// Listen fails with AddressInUseError, as Qt documents. It counts from the next Listen.
+//
+// A living server, whoever wrote it, is never displaced, nor is any file removed that is not a socket of this process's effective user on a
+// file system of this machine: Listen then fails with AddressInUseError. Death is proven by the kernel, which knows whether a socket is
+// still bound to the file; no server needs to cooperate. Of several processes that replace at once one gets the name. A lock file,
+// ".NAME.UID.lock" beside the socket, exists for that moment; if somebody else's file has that name, Listen fails with AddressInUseError
+// that names it. Linux only so far; elsewhere the error Is UnsupportedSocketOperationError if there is something to replace.
+func (s *Server) SetReplaceStale(replace bool) {
+	s.mu.Lock()
+	s.replace = replace
+	s.mu.Unlock()
+}
+
+// SetSocketGroup sets the group that GroupAccessOption speaks of, by name or by number; "", the default, is the process's own. The socket's
+// file gets it before anybody can connect. Listen fails with HostNotFoundError if there is no such group, and with SocketAccessError if
+// the process may not give a file to it. It counts from the next Listen.
+func (s *Server) SetSocketGroup(group string) {
+	s.mu.Lock()
+	s.group = group
+	s.mu.Unlock()
+}
+
+// SetRequirePrivateDirectory sets whether Listen refuses, with SocketAccessError, a path on which somebody else than this user and root
+// could put another file: each directory on the way must belong to one of them, and be writable for nobody else, unless it is sticky.
+// Symbolic links are followed. The default is false; then Listen with access options refuses only a directory that everybody may write to
+// and that is not sticky. It counts from the next Listen.
+func (s *Server) SetRequirePrivateDirectory(require bool) {
+	s.mu.Lock()
+	s.private = require
 	s.mu.Unlock()
 }
 

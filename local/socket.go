@@ -379,20 +379,6 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 // Qt: QLocalSocket::socketDescriptor
 func (s *Socket) SocketDescriptor() sock.Descriptor { return s.core.SocketDescriptor() }
 
-// Peer returns who is at the other end, as the system says it. It fails with an error that Is UnsupportedSocketOperationError where the
-// system does not say, and with OperationError if there is no connection.
-func (s *Socket) Peer() (Peer, error) {
-	peer := nobody
-	err := s.core.Control("peer", func(fd uintptr) (err error) {
-		peer, err = peerOf(fd)
-		return err
-	})
-	if err != nil {
-		return nobody, opError("peer", nil, err)
-	}
-	return peer, nil
-}
-
 // OnConnected registers f to be called when a connection that ConnectToServer has begun is made. The function that it returns ends that.
 //
 // Qt: QLocalSocket::connected

@@ -5,3 +5,5 @@ package sock
 import "errors"
 
 func closeHandle(uintptr) error { return errors.ErrUnsupported }
+
+func closeOnExec(uintptr) error { return errors.ErrUnsupported }

@@ -215,6 +215,16 @@ func (s *Socket) BytesAvailable() int64 {
 	return n
 }
 
+// Buffered returns how many bytes the read buffer holds.
+func (s *Socket) Buffered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flow == nil {
+		return 0
+	}
+	return s.flow.rbuf.len()
+}
+
 // pull makes the read buffer hold n bytes, or what has arrived if that is less; n < 0: all. It returns why there is no more: ErrAgain,
 // io.EOF or the transport's error; nil if there may be more. mu held.
 func (s *Socket) pull(n int64) error {
