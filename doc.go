@@ -1,0 +1,22 @@
+// Package anteroom is the map of this module: servers and sockets that programs reach by a local name or by a TCP port, with the
+// semantics that Qt documents, said in Go. An anteroom is the room in which arrivals wait before they are let in: a server accepts
+// eagerly, up to a limit, and keeps what it accepted until somebody takes it.
+//
+// # Two ways of use
+//
+// As a Go programmer: [anteroom/local.Listen] gives a net.Listener and [anteroom/local.Dial] a net.Conn, on which http, gRPC and TLS run.
+// Deadlines, contexts and errors.Is work as in package net; a full queue is waited for, a crash leaves nothing that blocks the next
+// start, and access rights are right from birth.
+//
+// As one who knows Qt: [anteroom/local.Server] and [anteroom/local.Socket] have the members of QLocalServer and QLocalSocket, under their names:
+// pending connections, signals, waits, states and buffers. Programs of both kinds, and real Qt programs, meet under one name.
+//
+// # The packages
+//
+//   - [anteroom/local]: servers and sockets by name
+//   - [anteroom/sock]: the errors, states and descriptors that all packages share
+//   - [anteroom/datastream]: Qt's QDataStream format
+//   - cmd/anteroom: the command; "anteroom demo" shows the rest
+//
+// docs/qt.md maps each of Qt's documented members to ours, and says what differs and why; docs/platforms.md says what works where.
+package anteroom
