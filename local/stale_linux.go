@@ -1,6 +1,7 @@
 package local
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -83,7 +84,14 @@ func (p *pinned) chmod(m uint32) error { return chmodPinned(p.fd, m) }
 // dead reports whether no socket is bound to the file any more. A datagram socket that connects to it is told of a stream socket's type
 // before anything else, whether that listens or not and however full its queue is, and is never connected; only a file that its socket
 // has left refuses. The kernel drops a socket when the last descriptor of it is closed, in a crash too.
+//
+// There is one moment in which a living socket's file refuses as well: bind makes the file first, and lets it be found as the socket's a
+// little later. It holds the directory's lock from before the one until after the other, so whoever has held that lock after the file
+// was pinned finds the socket, if there is one.
 func (p *pinned) dead() (bool, error) {
+	if err := passLock(filepath.Dir(p.path)); err != nil {
+		return false, err
+	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return false, os.NewSyscallError("socket", err)
@@ -91,6 +99,16 @@ func (p *pinned) dead() (bool, error) {
 	defer unix.Close(fd)
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: p.procPath()})
 	return err == unix.ECONNREFUSED, nil
+}
+
+// passLock waits until nobody who held the kernel's lock on a directory when it was called holds it any more. To remove a file takes the
+// lock before it looks for the file; this one is never there.
+func passLock(dir string) error {
+	err := unix.Unlink(dir + "/.none-" + rand.Text())
+	if err == unix.ENOENT {
+		return nil
+	}
+	return explain(os.NewSyscallError("unlink", err), "whether a server is alive in %s cannot be proven", dir)
 }
 
 // mustBeDead returns an error unless death is proven.
