@@ -5,8 +5,8 @@
 // # Two ways of use
 //
 // As a Go programmer: [anteroom/local.Listen] gives a net.Listener and [anteroom/local.Dial] a net.Conn, on which http, gRPC and TLS run.
-// Deadlines, contexts and errors.Is work as in package net; a full queue is waited for, a crash leaves nothing that blocks the next
-// start, and access rights are right from birth.
+// Deadlines, contexts and errors.Is work as in package net; a full queue is waited for, a server
+// that has crashed can be replaced without harm to a living one, and access rights are right from birth.
 //
 // As one who knows Qt: [anteroom/local.Server] and [anteroom/local.Socket] have the members of QLocalServer and QLocalSocket, under their names:
 // pending connections, signals, waits, states and buffers. Programs of both kinds, and real Qt programs, meet under one name.

@@ -9,48 +9,104 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"anteroom/sock"
 )
 
 // checkDirectory refuses a directory in which somebody else may replace the socket's file. Restricted says that access options are set;
-// private that nobody at all may, from the root on.
+// private that nobody at all may change the way to it, from the root on.
 func checkDirectory(path string, restricted, private bool) error {
-	if !restricted && !private {
-		return nil
-	}
 	dir, err := filepath.Abs(filepath.Dir(path))
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
+	switch {
+	case !restricted && !private:
+		return nil
+	case err != nil:
+		return err
+	case private:
+		return checkWay(dir)
 	}
+	info, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
-	for {
-		info, err := os.Stat(dir)
+	return checkMode(dir, info, 0o002)
+}
+
+// maxLinks is how many symbolic links may stand in a way, as for the system.
+const maxLinks = 40
+
+// checkWay checks each directory on the way to dir, and each symbolic link: nobody but this user and root may own or replace one.
+func checkWay(dir string) error {
+	todo := strings.Split(dir, "/")
+	at, links := "/", 0
+	if err := checkOwn(at); err != nil {
+		return err
+	}
+	for len(todo) > 0 {
+		name := todo[0]
+		todo = todo[1:]
+		next := filepath.Join(at, name)
+		if next == at {
+			continue
+		}
+		info, err := os.Lstat(next)
 		if err != nil {
 			return err
 		}
-		others := info.Mode().Perm() & 0o002
-		if private {
-			others = info.Mode().Perm() & 0o022
+		if info.Mode()&fs.ModeSymlink == 0 {
+			if err := checkOwn(next); err != nil {
+				return err
+			}
+			at = next
+			continue
 		}
-		if others != 0 && info.Mode()&fs.ModeSticky == 0 {
-			return &causeError{fmt.Sprintf("other users may replace files in %s, mode %04o: make it sticky, or choose another directory", dir, info.Mode().Perm()),
-				[]error{sock.SocketAccessError}}
+		if err := checkOwner(next, info); err != nil {
+			return err
 		}
-		if !private {
-			return nil
+		target, err := os.Readlink(next)
+		if err != nil {
+			return err
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-			return &causeError{fmt.Sprintf("%s belongs to another user, %d, who may replace files in it", dir, st.Uid), []error{sock.SocketAccessError}}
+		if links++; links > maxLinks {
+			return os.NewSyscallError("open", syscall.ELOOP)
 		}
-		if dir == filepath.Dir(dir) {
-			return nil
+		if filepath.IsAbs(target) {
+			at = "/"
 		}
-		dir = filepath.Dir(dir)
+		todo = append(strings.Split(target, "/"), todo...)
 	}
+	return nil
+}
+
+// checkOwn refuses a directory that others own or may change.
+func checkOwn(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if err := checkOwner(dir, info); err != nil {
+		return err
+	}
+	return checkMode(dir, info, 0o022)
+}
+
+// checkOwner refuses a directory, or a link, that belongs to another user.
+func checkOwner(path string, info fs.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return &causeError{fmt.Sprintf("%s belongs to another user, %d, who may change it", path, st.Uid), []error{sock.SocketAccessError}}
+	}
+	return nil
+}
+
+// checkMode refuses a directory in which others may replace files that are not theirs.
+func checkMode(dir string, info fs.FileInfo, others fs.FileMode) error {
+	if info.Mode().Perm()&others != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return &causeError{fmt.Sprintf("other users may replace files in %s, mode %04o: make it sticky, or choose another directory", dir, info.Mode().Perm()),
+			[]error{sock.SocketAccessError}}
+	}
+	return nil
 }
 
 // lookUpGroup returns a group's number, or -1 if none is named.
@@ -58,8 +114,8 @@ func lookUpGroup(group string) (int, error) {
 	if group == "" {
 		return -1, nil
 	}
-	if gid, err := strconv.Atoi(group); err == nil && gid >= 0 {
-		return gid, nil
+	if gid, err := strconv.ParseUint(group, 10, 32); err == nil && gid != 1<<32-1 { // that one means "leave it"
+		return int(gid), nil
 	}
 	g, err := user.LookupGroup(group)
 	if err != nil {

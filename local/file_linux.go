@@ -40,6 +40,11 @@ func (l *listener) remember(mode uint32, restricted bool, gid int) error {
 	return chmodPinned(fd, mode)
 }
 
+// narrow has the socket's file born with a mode, less the umask.
+func narrow(fd int, mode uint32) error {
+	return os.NewSyscallError("fchmod", unix.Fchmod(fd, mode))
+}
+
 // chmodPinned changes the mode of a file that was opened with O_PATH.
 func chmodPinned(fd int, mode uint32) error {
 	err := unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)

@@ -29,6 +29,10 @@ func (l *listener) remember(mode uint32, restricted bool, gid int) error {
 	return os.NewSyscallError("chmod", unix.Fchmodat(unix.AT_FDCWD, l.path, mode, unix.AT_SYMLINK_NOFOLLOW))
 }
 
+// narrow does nothing: a socket without a file has no mode here. The file is born with the default mode and gets its own before listen, until
+// which nobody can connect.
+func narrow(int, uint32) error { return nil }
+
 const longPaths = false
 
 func (p place) longSockaddr() (unix.Sockaddr, func(), error) { return nil, nil, unix.ENAMETOOLONG }

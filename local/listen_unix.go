@@ -27,6 +27,7 @@ type listener struct {
 	id       fileID // of the socket's file
 	unlink   bool   // the file was made by bind
 	keepFile atomic.Bool
+	shared   atomic.Bool // other processes may have the socket, too
 }
 
 // A fileID tells one file from another while both exist.
@@ -79,12 +80,12 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 		}
 	}
 	if restricted {
-		born := mode
-		if o.gid >= 0 {
-			born &^= 0o070 // the file is born with another group
+		// The file may be born with another group than it gets: the directory's, if that has the set-group-ID bit.
+		if o.gid < 0 && mode&0o070 != 0 {
+			o.gid = os.Getegid()
 		}
-		if err := unix.Fchmod(fd, born); err != nil {
-			return nil, os.NewSyscallError("fchmod", err)
+		if err := narrow(fd, mode&^0o070); err != nil {
+			return nil, err
 		}
 	}
 	if err := bind(fd, p, o.replace); err != nil {
@@ -132,7 +133,7 @@ func bind(fd int, p place, replace bool) error {
 func removeSocket(path string) error {
 	info, err := os.Lstat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil
 	case err != nil:
 		return err
@@ -230,6 +231,7 @@ func adopt(d sock.Descriptor) (*listener, error) {
 	}
 	end := endpointOf(address, true)
 	l := &listener{place: place{name: end.server, full: end.full}, fd: fd}
+	l.shared.Store(true)
 	if address != "" && address[0] == 0 {
 		l.abstract = end.full
 	} else {
@@ -243,11 +245,17 @@ var errNotOurs = &causeError{"the descriptor is not valid, or lent by another ob
 func (l *listener) Network() string { return network }
 func (l *listener) Addr() net.Addr  { return l.ends.addr }
 
-func (l *listener) Accept() (int, syscall.Errno)          { return sysfd.Accept(l.fd) }
 func (l *listener) Wait(ready func(uintptr) bool) error   { return l.raw.Read(ready) }
 func (l *listener) SetLimit(t time.Time) error            { return l.file.SetReadDeadline(t) }
 func (l *listener) Fd() uintptr                           { return uintptr(l.fd) }
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+
+func (l *listener) Accept() (int, syscall.Errno) {
+	if l.shared.Load() {
+		return sysfd.AcceptShared(l.fd)
+	}
+	return sysfd.Accept(l.fd)
+}
 
 // Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.
 func (l *listener) Close() error {
@@ -272,6 +280,7 @@ func (l *listener) removeFile() {
 
 // dup returns a duplicate.
 func (l *listener) dup() (*os.File, error) {
+	l.shared.Store(true)
 	fd, err := sysfd.Dup(l.fd)
 	if err != nil {
 		return nil, err
@@ -322,6 +331,9 @@ func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
 			return
 		}
 		if end, err = describe(fd); err != nil {
+			if errors.Is(err, syscall.ENOTCONN) {
+				err = &causeError{"the descriptor is a socket that is not connected", []error{sock.UnsupportedSocketOperationError, err}}
+			}
 			return
 		}
 		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate

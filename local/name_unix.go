@@ -28,25 +28,34 @@ func (p place) check() error {
 		}
 		return nil
 	}
-	if len(p.path) > maxName && !(p.long && longPaths) {
+	if p.length() > maxName && !(p.long && longPaths) {
 		hint := "choose a shorter name or directory"
 		if longPaths {
 			hint += ", or set LongPathOption"
 		}
-		return tooLong("the path "+p.path, len(p.path), maxName, hint)
+		return tooLong("the path "+p.path, p.length(), maxName, hint)
 	}
 	return nil
 }
 
-// sockaddr returns the place as the system wants it, and what to do when it has been used: an abstract name is a NUL byte and the name's
-// bytes, no more.
+// length returns how many bytes of an address the path takes. One that begins with @, in a relative TMPDIR, would be taken for an abstract
+// name: it gets "./" in front.
+func (p place) length() int {
+	if p.path[0] == '@' {
+		return len("./") + len(p.path)
+	}
+	return len(p.path)
+}
+
+// sockaddr returns the place as the system wants it, and what to do when it has been used: x/sys makes of the @ the NUL
+// byte before an abstract name, and takes as many bytes after it as there are, no more.
 func (p place) sockaddr() (unix.Sockaddr, func(), error) {
 	switch {
 	case p.abstract != "":
-		return &unix.SockaddrUnix{Name: "\x00" + p.abstract}, func() {}, nil
-	case len(p.path) > maxName:
+		return &unix.SockaddrUnix{Name: "@" + p.abstract}, func() {}, nil
+	case p.length() > maxName:
 		return p.longSockaddr()
-	case p.path[0] == '@': // in a relative TMPDIR: it would be taken for an abstract name
+	case p.path[0] == '@':
 		return &unix.SockaddrUnix{Name: "./" + p.path}, func() {}, nil
 	}
 	return &unix.SockaddrUnix{Name: p.path}, func() {}, nil

@@ -138,21 +138,29 @@ func (s *Server) admission(o listenOptions, abstract bool) func(fd int) error {
 var errNotAdmitted = errors.New("the access options do not let this user in")
 
 // ListenDescriptor makes the server accept from a Unix-domain stream socket that listens already, such as one that systemd passes. The
-// server owns d once this returned nil; after an error d is still the caller's. The names are those of the socket's address. Its file
-// stays when the server is closed: it belongs to whoever made it.
+// server owns d once this returned nil; after an error d is still the caller's. The names are those of the socket's address; if that is
+// an abstract one, AbstractNamespaceOption is set, as in Qt. A file stays when the server is closed: it belongs to whoever made it.
 //
 // It fails with UnsupportedSocketOperationError if d is not valid, lent, closed, or no listening Unix-domain stream socket, and with
 // OperationError if the server listens already.
 //
 // Qt: QLocalServer::listen(qintptr)
 func (s *Server) ListenDescriptor(d sock.Descriptor) error {
-	return s.c().Listen(network, func() (core.Listener, error) {
+	abstract := false
+	err := s.c().Listen(network, func() (core.Listener, error) {
 		l, err := adopt(d)
 		if err != nil {
 			return nil, opError("listen", nil, err)
 		}
+		abstract = l.abstract != ""
 		return l, nil
 	}, s.admission(listenOptions{}, false))
+	if abstract {
+		s.mu.Lock()
+		s.options |= AbstractNamespaceOption
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // Close stops listening. Whoever waits for a connection gets an error that Is net.ErrClosed; connections that were not taken are closed,
@@ -320,8 +328,8 @@ func (s *Server) SetSocketGroup(group string) {
 }
 
 // SetRequirePrivateDirectory sets whether Listen refuses, with SocketAccessError, a path on which somebody else than this user and root
-// could put another file: each directory on the way must belong to one of them, and be writable for nobody else, unless it is sticky.
-// Symbolic links are followed. The default is false; then Listen with access options refuses only a directory that everybody may write to
+// could put another file: each directory and each symbolic link on the way must belong to one of them, and each directory
+// be writable for nobody else, unless it is sticky. The default is false; then Listen with access options refuses only a directory that everybody may write to
 // and that is not sticky. It counts from the next Listen.
 func (s *Server) SetRequirePrivateDirectory(require bool) {
 	s.mu.Lock()

@@ -17,7 +17,7 @@ import (
 // copied after its first use, and is closed by whoever has made or taken it.
 //
 // Read and Write are a net.Conn's: they wait. ReadAvailable, Peek, ReadLine, Skip and WriteBuffered never do; they are Qt's read and write.
-// Nothing is read from the system before somebody asks for it, unless a line or a peek needs to be looked at.
+// Nothing is read from the system before somebody asks for it: reads, or asks what there is.
 //
 // An end of the peer's that only Read and Write meet is a half-close, as in Go: Read returns io.EOF, and Write goes on until Close. When a
 // callback, a wait or a never-waiting member meets it, it is the connection's end, as in Qt: the error is PeerClosedError, the state
@@ -201,8 +201,8 @@ func (s *Socket) endpoint() *endpoint {
 	return end
 }
 
-// SetSocketOptions sets the options of the next connection: AbstractNamespaceOption makes its name an abstract one. The others are a
-// server's, and mean nothing here. It fails with OperationError unless the socket is unconnected.
+// SetSocketOptions sets the options of the next connection: AbstractNamespaceOption makes its name an abstract one, LongPathOption lets its
+// path be long. The others are a server's, and mean nothing here. It fails with OperationError unless the socket is unconnected.
 //
 // Qt: QLocalSocket::setSocketOptions
 func (s *Socket) SetSocketOptions(o SocketOptions) error {
@@ -250,17 +250,19 @@ func (s *Socket) ErrorString() string {
 func (s *Socket) Err() error { return s.core.Err() }
 
 // WaitForConnected waits until the connection is made, for at most timeout; a negative one stands for ever, and 0 for a look. It returns
-// nil at once if it is made. It fails with the error that ended the attempt, with SocketTimeoutError when the time has passed, which
-// leaves the attempt under way, and with OperationError if there is none.
+// nil at once if it is made. It fails with the error that ended the attempt; with SocketTimeoutError when the time has passed, which
+// leaves the attempt under way, becomes the last error and is told to OnErrorOccurred's callbacks; and with OperationError if there is no
+// attempt.
 //
 // Qt: QLocalSocket::waitForConnected
 func (s *Socket) WaitForConnected(timeout time.Duration) error { return s.core.WaitConnected(timeout) }
 
-// WaitForReadyRead waits until bytes have arrived that neither a wait nor a callback has told of yet, for at most timeout; a negative one
-// stands for ever, and 0 for a look. Bytes that are still unread from before do not count. It fails with SocketTimeoutError when the time
-// has passed, and with PeerClosedError when the connection has ended, though what has arrived may be unread still. Both become the last
-// error, and are told to OnErrorOccurred's callbacks. On an unconnected socket it fails with OperationError; while connecting it waits
-// for that, too.
+// WaitForReadyRead waits until bytes have arrived that no wait has told of yet, for at most timeout; a negative one stands for ever, and 0
+// for a look. Bytes that are still unread from before do not count, and are buffered meanwhile. While connecting it waits for that, too.
+//
+// It fails with SocketTimeoutError when the time has passed, and with PeerClosedError when the peer has ended the connection, though what
+// has arrived may be unread still; both become the last error, and are told to OnErrorOccurred's callbacks. It fails with the error of the
+// attempt if there was no connection but an attempt that failed, and with OperationError if there is no connection else.
 //
 // Qt: QLocalSocket::waitForReadyRead
 func (s *Socket) WaitForReadyRead(timeout time.Duration) error { return s.core.WaitReadyRead(timeout) }
@@ -285,7 +287,8 @@ func (s *Socket) WaitForDisconnected(timeout time.Duration) error {
 	return s.core.WaitDisconnected(timeout)
 }
 
-// BytesAvailable returns how many bytes ReadAvailable would find: those that have arrived, but at most ReadBufferSize of them.
+// BytesAvailable returns how many bytes ReadAvailable would find: those that have arrived, but at most ReadBufferSize of them. It buffers
+// them, so that the peer can go on sending to who waits for more than the system's own buffer holds.
 //
 // Qt: QLocalSocket::bytesAvailable
 func (s *Socket) BytesAvailable() int64 { return s.core.BytesAvailable() }
@@ -391,8 +394,9 @@ func (s *Socket) OnConnected(f func()) (stop func()) { return s.core.OnConnected
 // Qt: QLocalSocket::disconnected
 func (s *Socket) OnDisconnected(f func()) (stop func()) { return s.core.OnDisconnected(f) }
 
-// OnReadyRead registers f to be called once for each time that new bytes have arrived, and at once if bytes are unread. It may find that
-// somebody else has read them. The function that it returns ends that.
+// OnReadyRead registers f to be called once for each time that new bytes have arrived, and at once if bytes are unread. If callbacks have read
+// a part of what there is, it is called for the rest, too; if they have read nothing, when more arrives. It may find that somebody else
+// has read the bytes. The function that it returns ends that.
 //
 // Qt: QIODevice::readyRead
 func (s *Socket) OnReadyRead(f func()) (stop func()) { return s.core.OnReadyRead(f) }
@@ -402,8 +406,8 @@ func (s *Socket) OnReadyRead(f func()) (stop func()) { return s.core.OnReadyRead
 // Qt: QLocalSocket::stateChanged
 func (s *Socket) OnStateChanged(f func(sock.State)) (stop func()) { return s.core.OnStateChanged(f) }
 
-// OnErrorOccurred registers f to be told of each error, before the state changes because of it. That includes waits that timed out. The
-// function that it returns ends that.
+// OnErrorOccurred registers f to be told of each error, before the state changes because of it; if another callback was running just then,
+// in another goroutine, the state may have moved on by now. Waits that timed out count. The function that it returns ends that.
 //
 // Qt: QLocalSocket::errorOccurred
 func (s *Socket) OnErrorOccurred(f func(sock.SocketError)) (stop func()) {

@@ -22,7 +22,7 @@ type pinned struct {
 // pin opens the file at path, if it may be a socket that we could remove, and returns nil if there is none. The error says what else it is.
 func pin(path string) (*pinned, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	if err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, nil
 	}
 	if err != nil {
@@ -180,14 +180,14 @@ func lockBeside(path string) (*dirLock, error) {
 	}
 }
 
-// tryLock takes the lock, or returns nil if somebody holds it, or has removed it meanwhile.
+// tryLock takes the lock, or returns nil if somebody holds it, has removed it meanwhile, or it could not be opened and now can.
 func tryLock(name string) (*dirLock, error) {
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
 	if err == unix.ELOOP || err == unix.ENXIO || err == unix.EISDIR {
 		return nil, alive("%s is not a regular file, and so no lock: remove it", name)
 	}
 	if err == unix.EACCES || err == unix.EPERM {
-		return nil, explain(os.NewSyscallError("open", err), "the lock %s cannot be made", name)
+		return nil, openLock(name, os.NewSyscallError("open", err))
 	}
 	if err != nil {
 		return nil, os.NewSyscallError("open", err)
@@ -201,6 +201,9 @@ func tryLock(name string) (*dirLock, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
 		unix.Close(fd)
 		return nil, alive("%s is not a regular file of ours, and so no lock: remove it", name)
+	}
+	if st.Mode&0o600 != 0o600 { // our umask took it; the next one must be able to open it
+		unix.Fchmod(fd, 0o600)
 	}
 	for {
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
@@ -224,6 +227,20 @@ func tryLock(name string) (*dirLock, error) {
 		return nil, nil
 	}
 	return l, nil
+}
+
+// openLock makes a lock that could not be opened openable, if it is ours and only its mode is in the way. The error says what else it is.
+func openLock(name string, cause error) error {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return explain(cause, "the lock %s cannot be made", name)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
+		return alive("%s is not a regular file of ours, and so no lock: remove it", name)
+	}
+	return chmodPinned(fd, 0o600)
 }
 
 // release removes the lock and gives it up, in that order: a file that is locked is never removed by another.

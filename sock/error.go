@@ -7,14 +7,17 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
 )
 
 // An Error is what a failed call of this module returns: what was tried, where, what went wrong in Qt's words, and the cause. It is a
 // net.Error. errors.Is finds its Code and its cause, errors.As finds the Code too.
 type Error struct {
 	Op   string      // what was tried: "listen", "connect", "read", ...
-	Net  string      // "local" or "tcp"
+	Net  string      // "local" or "tcp"; "" if there was no connection yet
 	Addr net.Addr    // where; nil if that is not known
 	Code SocketError // what went wrong
 	Err  error       // the cause, as the system or the standard library says it; may be nil
@@ -29,7 +32,9 @@ func (e *Error) Error() string {
 		s += " " + e.Net
 	}
 	if e.Addr != nil {
-		if a := e.Addr.String(); a != "" {
+		if a := e.Addr.String(); strings.ContainsFunc(a, unicode.IsControl) {
+			s += " " + strconv.Quote(a) // an abstract name may hold any byte
+		} else if a != "" {
 			s += " " + a
 		}
 	}

@@ -91,6 +91,13 @@ func TestErrorIsItsCodeAndItsCause(t *testing.T) {
 	}
 }
 
+func TestErrorQuotesAddressesThatWouldGarbleIt(t *testing.T) {
+	err := &sock.Error{Op: "connect", Net: "local", Addr: &net.UnixAddr{Name: "@a\x00\n", Net: "unix"}, Code: sock.ConnectionRefusedError}
+	if want := `connect local "@a\x00\n": connection refused`; err.Error() != want {
+		t.Errorf("text %q, want %q", err, want)
+	}
+}
+
 func TestErrorNeverWrapsNoError(t *testing.T) {
 	err := &sock.Error{Op: "read", Err: io.ErrUnexpectedEOF}
 	if errors.Is(err, sock.NoError) {

@@ -42,7 +42,7 @@ type OpenMode uint8
 // The modes. Where a member takes a mode, 0 stands for ReadWrite.
 const (
 	ReadOnly  OpenMode = 1                    // writing is an error
-	WriteOnly OpenMode = 2                    // reading is an error; what arrives is thrown away
+	WriteOnly OpenMode = 2                    // reading is an error; what arrives is thrown away by callbacks and waits that come across it
 	ReadWrite OpenMode = ReadOnly | WriteOnly // both
 )
 

@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"net"
 	"syscall"
 	"time"
 
@@ -180,14 +179,14 @@ func (s *Socket) WaitConnected(timeout time.Duration) error {
 	if s.flow != nil {
 		a = s.flow.attempt
 	}
-	if a == nil || s.state == sock.ClosingState {
+	switch {
+	case a == nil || s.made:
 		return s.notConnected("wait for connected")
+	case a.done:
+		return a.err
 	}
 	if err := s.awaitAttempt(a, limitAfter(timeout)); err != nil {
 		return s.failTimeout("wait for connected")
-	}
-	if a.err == nil && !s.made {
-		return s.newError("wait for connected", sock.OperationError, net.ErrClosed)
 	}
 	return a.err
 }

@@ -34,6 +34,7 @@ type gate struct {
 	limit     *time.Time // the leader's
 	try       func() bool
 	calls     int
+	looks     uint      // counts what may have changed: events, pokes
 	trying    bool      // the leader's try runs
 	armed     time.Time // the limit that poll was given last
 	step      func(uintptr) bool
@@ -46,13 +47,13 @@ func (g *gate) init(mu *sync.Mutex) {
 // open lets goroutines wait at p, a new connection's poller. mu held.
 func (g *gate) open(p Poller) {
 	g.poll, g.armed = p, time.Time{}
-	g.cond.Broadcast()
+	g.lookAgain()
 }
 
 // shut makes everybody look again: there is nothing to wait at any more. The poller's descriptor is closed after that. mu held.
 func (g *gate) shut() {
 	g.poll = nil
-	g.cond.Broadcast()
+	g.lookAgain()
 }
 
 // await waits until try returns true, and then returns nil, or until limit passes, and then returns os.ErrDeadlineExceeded. Try is
@@ -98,18 +99,25 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 
 // lead waits at the poller. mu held, and let go of while waiting.
 func (g *gate) lead(limit *time.Time, try func() bool) error {
+	g.try, g.calls = try, 0
+	err := g.leadWith(limit, g.step)
+	g.try = nil
+	return err
+}
+
+// leadWith waits at the poller with a step of its own, which must make the followers look again at each event. mu held, and let go of while
+// waiting.
+func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
 	p := g.poll
-	g.led, g.limit, g.try, g.calls = true, limit, try, 0
+	g.led, g.limit = true, limit
 	if !g.armed.Equal(*limit) {
 		g.arm(*limit)
 	}
 	g.mu.Unlock()
-	err := p.Wait(g.step)
+	err := p.Wait(step)
 	g.mu.Lock()
-	g.led, g.limit, g.try = false, nil, nil
-	if g.followers > 0 {
-		g.cond.Broadcast()
-	}
+	g.led, g.limit = false, nil
+	g.lookAgain()
 	if err != nil && errors.Is(err, os.ErrClosed) {
 		err = net.ErrClosed
 	}
@@ -119,14 +127,54 @@ func (g *gate) lead(limit *time.Time, try func() bool) error {
 // ready is the leader's part of an event: what it finds may be what a follower waits for.
 func (g *gate) ready(uintptr) bool {
 	g.mu.Lock()
-	if g.calls++; g.calls > 1 && g.followers > 0 {
-		g.cond.Broadcast()
+	if g.calls++; g.calls > 1 {
+		g.lookAgain()
 	}
 	g.trying = true
 	ok := g.try()
 	g.trying = false
 	g.mu.Unlock()
 	return ok
+}
+
+// lookAgain makes the followers look again. mu held.
+func (g *gate) lookAgain() {
+	g.looks++
+	if g.followers > 0 {
+		g.cond.Broadcast()
+	}
+}
+
+// awaitRaw waits until f, which is called with the descriptor and without mu, returns true. Control calls a function with the descriptor.
+// mu held, and let go of.
+func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(func(uintptr)) error) error {
+	for {
+		if g.poll == nil {
+			return net.ErrClosed
+		}
+		if g.led {
+			looks, done := g.looks, false
+			g.mu.Unlock()
+			err := control(func(fd uintptr) { done = f(fd) })
+			g.mu.Lock()
+			switch {
+			case err != nil || done:
+				return err
+			case expired(*limit):
+				return os.ErrDeadlineExceeded
+			case g.looks == looks:
+				g.follow(*limit)
+			}
+			continue
+		}
+		err := g.leadWith(limit, func(fd uintptr) bool {
+			g.wake()
+			return f(fd)
+		})
+		if !errors.Is(err, os.ErrDeadlineExceeded) || expired(*limit) {
+			return err
+		}
+	}
 }
 
 // follow waits for the next event, or until limit. mu held, and let go of while waiting.
@@ -143,7 +191,7 @@ func (g *gate) follow(limit time.Time) {
 // wake makes the followers look again.
 func (g *gate) wake() {
 	g.mu.Lock()
-	g.cond.Broadcast()
+	g.lookAgain()
 	g.mu.Unlock()
 }
 
@@ -152,15 +200,15 @@ func (g *gate) poke() {
 	if g.led && g.poll != nil {
 		g.arm(past)
 	}
-	g.cond.Broadcast()
+	g.lookAgain()
 }
 
 // tell makes the others look again, from within a try too: what they wait for may have become true. mu held.
 func (g *gate) tell() {
 	if g.led && !g.trying {
 		g.poke()
-	} else if g.followers > 0 {
-		g.cond.Broadcast()
+	} else {
+		g.lookAgain()
 	}
 }
 
@@ -169,7 +217,7 @@ func (g *gate) rearm(limit *time.Time) {
 	if g.led && g.limit == limit && g.poll != nil {
 		g.arm(*limit)
 	}
-	g.cond.Broadcast()
+	g.lookAgain()
 }
 
 func (g *gate) arm(t time.Time) {

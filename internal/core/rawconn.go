@@ -1,46 +1,36 @@
 package core
 
 import (
-	"errors"
-	"os"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// A rawConn is a syscall.RawConn with the deadlines that the object's user has set: the poller's own limit may be one of a wait, or
-// have passed to wake somebody.
+// A rawConn is a syscall.RawConn that waits at the object's gates, with the deadlines that its user has set: beside it, waits and accepting
+// go on.
 type rawConn struct {
-	syscall.RawConn
+	raw     syscall.RawConn
 	mu      *sync.Mutex
 	in, out rawSide
 }
 
-// A rawSide is where one direction waits; the zero value is a direction that nobody else waits for.
+// A rawSide is where one direction waits; the zero value is a direction in which nobody can wait.
 type rawSide struct {
 	gate     *gate
 	deadline *time.Time
 }
 
-func (c *rawConn) Read(f func(fd uintptr) bool) error  { return c.wait(c.in, c.RawConn.Read, f) }
-func (c *rawConn) Write(f func(fd uintptr) bool) error { return c.wait(c.out, c.RawConn.Write, f) }
+func (c *rawConn) Control(f func(fd uintptr)) error    { return c.raw.Control(f) }
+func (c *rawConn) Read(f func(fd uintptr) bool) error  { return c.wait(c.in, f) }
+func (c *rawConn) Write(f func(fd uintptr) bool) error { return c.wait(c.out, f) }
 
-func (c *rawConn) wait(side rawSide, wait func(func(uintptr) bool) error, f func(uintptr) bool) error {
-	g := side.gate
-	if g == nil {
-		return wait(f)
+func (c *rawConn) wait(side rawSide, f func(uintptr) bool) error {
+	if side.gate == nil {
+		return syscall.EINVAL
 	}
-	for {
-		c.mu.Lock()
-		limit := *side.deadline
-		if !g.led && g.poll != nil {
-			g.arm(limit)
-		}
-		c.mu.Unlock()
-		if err := wait(f); !errors.Is(err, os.ErrDeadlineExceeded) || expired(limit) {
-			return err
-		}
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return side.gate.awaitRaw(side.deadline, f, c.raw.Control)
 }
 
 // SyscallConn returns a syscall.RawConn of the connection.
@@ -52,7 +42,7 @@ func (s *Socket) SyscallConn() (syscall.RawConn, error) {
 	}
 	raw, err := s.t.SyscallConn()
 	f := s.flows()
-	return &rawConn{RawConn: raw, mu: &s.mu, in: rawSide{&f.in, &f.readDeadline}, out: rawSide{&f.out, &f.writeDeadline}}, err
+	return &rawConn{raw: raw, mu: &s.mu, in: rawSide{&f.in, &f.readDeadline}, out: rawSide{&f.out, &f.writeDeadline}}, err
 }
 
 // SyscallConn returns a syscall.RawConn of the listener.
@@ -63,5 +53,5 @@ func (s *Server[T]) SyscallConn(network string) (syscall.RawConn, error) {
 		return nil, closedError("syscallconn", network)
 	}
 	raw, err := s.l.SyscallConn()
-	return &rawConn{RawConn: raw, mu: &s.mu, in: rawSide{&s.gate, &s.deadline}}, err
+	return &rawConn{raw: raw, mu: &s.mu, in: rawSide{&s.gate, &s.deadline}}, err
 }

@@ -11,11 +11,12 @@ import (
 
 // A readOp is one Read under way. The one that belongs to the flow is used again and again, so that a Read allocates nothing.
 type readOp struct {
-	s   *Socket
-	p   []byte
-	n   int
-	err error
-	try func() bool
+	s     *Socket
+	p     []byte
+	n     int
+	err   error
+	looks int // how often it has looked for bytes
+	try   func() bool
 }
 
 func newReadOp(s *Socket) *readOp {
@@ -27,6 +28,7 @@ func newReadOp(s *Socket) *readOp {
 // once reads if there is anything. mu held.
 func (o *readOp) once() bool {
 	s := o.s
+	o.looks++
 	o.n, o.err = s.readNow(o.p)
 	return o.err != ErrAgain
 }
@@ -88,7 +90,10 @@ func (s *Socket) Read(p []byte) (int, error) {
 	if err == nil {
 		err = o.err
 	}
-	o.p, o.err = nil, nil
+	if o.looks == 1 {
+		f.catchUp() // what a Read has waited for still is news to others
+	}
+	o.p, o.err, o.looks = nil, nil, 0
 	f.reader = o
 	if err != nil {
 		n = 0
@@ -135,19 +140,30 @@ func (s *Socket) inspect() (available int64, cause error) {
 	return int64(f.rbuf.len()) + room, cause
 }
 
-// news has readyRead said if bytes have arrived that it was not said for; whoever waits for it sees told grow. It returns why no more
-// will arrive, once all that did is told of. mu held, and there is a transport.
-func (s *Socket) news() (cause error) {
-	available, cause := s.inspect()
+// announce has readyRead said of bytes that can be read, if it was not said for all of them and somebody hears it. mu held.
+func (s *Socket) announce(available int64) bool {
 	f := s.flow
-	if total := f.consumed + available; total > f.told {
-		f.told = total
-		if s.mode&sock.ReadOnly != 0 {
-			s.cb.post(event{sig: sigReadyRead})
-		}
+	total := f.consumed + available
+	if total <= f.told || !s.cb.hears(sigReadyRead) {
+		return false
+	}
+	f.told = total
+	s.cb.post(event{sig: sigReadyRead})
+	return true
+}
+
+// look announces what has arrived, and returns why no more will, once all that did is announced. mu held, and there is a transport.
+func (s *Socket) look() (cause error) {
+	available, cause := s.inspect()
+	if s.announce(available) {
 		return nil
 	}
 	return cause
+}
+
+// catchUp makes what was handed out no news any more. mu held.
+func (f *flow) catchUp() {
+	f.told, f.waited = max(f.told, f.consumed), max(f.waited, f.consumed)
 }
 
 // endCause returns why a connection whose end was seen by news has ended: io.EOF, or the error that a read would give.
@@ -170,19 +186,28 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 	if s.mode == sock.WriteOnly && s.t != nil {
 		return s.newError(op, sock.OperationError, errWriteOnly)
 	}
-	epoch, told := s.epoch, f.told
+	if s.t != nil && s.state == sock.ConnectedState && f.waited > f.consumed {
+		s.collect() // the caller wants more than he has read: the peer must be able to send it
+	}
+	epoch, waited := s.epoch, f.waited
 	var cause error
 	err := f.in.wait(limitAfter(timeout), func() bool {
 		if s.epoch != epoch || s.state != sock.ConnectedState {
 			return s.state != sock.ConnectingState && s.state != sock.HostLookupState
 		}
-		if !s.ending {
-			cause = s.news()
+		if s.ending {
+			return false
 		}
-		return f.told > told || cause != nil
+		available, end := s.inspect()
+		s.announce(available)
+		f.waited = max(f.waited, f.consumed+available)
+		if f.waited == waited {
+			cause = end
+		}
+		return f.waited > waited || cause != nil
 	})
 	switch {
-	case f.told > told && s.epoch == epoch:
+	case f.waited > waited && s.epoch == epoch:
 		return nil
 	case err != nil:
 		return s.failTimeout(op)
@@ -192,10 +217,15 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 	return s.endError(op)
 }
 
-// endError says why a wait can wait for nothing any more. mu held.
+// endError says why a wait can wait for nothing any more: the peer has ended the connection, the attempt to make it has failed, or there is
+// none. mu held.
 func (s *Socket) endError(op string) error {
-	if s.err != nil && !s.closed && s.state == sock.UnconnectedState {
+	a := s.flow.attempt
+	switch {
+	case s.ended && !s.closed && s.err != nil:
 		return s.err
+	case !s.made && a != nil && a.err != nil:
+		return a.err
 	}
 	return s.notConnected(op)
 }
@@ -208,11 +238,18 @@ func (s *Socket) BytesAvailable() int64 {
 		return 0
 	}
 	f := s.flows()
-	if s.t == nil || s.state != sock.ConnectedState {
-		return int64(f.rbuf.len())
+	if s.t != nil && s.state == sock.ConnectedState {
+		// Who asks may be waiting for more than the system's buffer holds.
+		s.collect()
 	}
-	n, _ := s.inspect()
-	return n
+	return int64(f.rbuf.len())
+}
+
+// collect moves what has arrived by now to the read buffer, as much as it may hold. mu held, and there is a transport.
+func (s *Socket) collect() {
+	if available, err := s.inspect(); available > 0 || err == nil {
+		s.pull(available)
+	}
 }
 
 // Buffered returns how many bytes the read buffer holds.
@@ -230,12 +267,10 @@ func (s *Socket) Buffered() int {
 func (s *Socket) pull(n int64) error {
 	f := s.flow
 	switch {
-	case s.closed:
+	case s.closed || !s.made:
 		return errGone
-	case s.ended:
+	case s.state != sock.ConnectedState || s.t == nil:
 		return io.EOF
-	case s.t == nil || s.state != sock.ConnectedState:
-		return errGone
 	}
 	for n < 0 || int64(f.rbuf.len()) < n {
 		unread, ended, err := s.t.Query()
@@ -279,6 +314,7 @@ func (s *Socket) take(op string, n int64, use func(b []byte) int) error {
 		used := use(f.rbuf.bytes())
 		f.rbuf.skip(used)
 		s.wasConsumed(used)
+		f.catchUp()
 		s.unlock()
 		return nil
 	}
@@ -288,26 +324,34 @@ func (s *Socket) take(op string, n int64, use func(b []byte) int) error {
 	case err == ErrAgain:
 		err = nil
 	case err != nil:
-		s.peerEnded("read", err)
-		err = io.EOF
+		err = s.meetEnd(err)
 	}
 	s.unlock()
 	return err
+}
+
+// meetEnd takes the steps that follow the peer's end, if it has not been met before, and returns io.EOF. mu held, and let go of while
+// callbacks run.
+func (s *Socket) meetEnd(cause error) error {
+	if s.state == sock.ConnectedState {
+		s.peerEnded("read", cause)
+	}
+	return io.EOF
 }
 
 // ReadAvailable reads without waiting.
 func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 	s.mu.Lock()
 	f := s.flows()
-	if len(p) > 0 && f.rbuf.len() == 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly {
+	if len(p) > 0 && f.rbuf.len() == 0 && f.limit == 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly {
 		// The plain case needs no buffer.
 		n, err = s.readNow(p)
+		f.catchUp()
 		switch {
 		case err == ErrAgain:
 			err = nil
 		case err != nil:
-			s.peerEnded("read", err)
-			err = io.EOF
+			err = s.meetEnd(err)
 		}
 		s.unlock()
 		return n, err
@@ -448,7 +492,7 @@ func (s *Socket) watch() {
 func (s *Socket) watcher() {
 	s.mu.Lock()
 	f := s.flow
-	for {
+	for s.t != nil && s.cb.any() {
 		epoch := s.epoch
 		var cause error
 		err := f.in.await(&never, func() bool {
@@ -458,9 +502,10 @@ func (s *Socket) watcher() {
 			if s.state != sock.ConnectedState || s.ending {
 				return false
 			}
-			cause = s.news()
+			cause = s.look()
 			return cause != nil || s.cb.due()
 		})
+		consumed := f.consumed
 		switch {
 		case s.epoch != epoch:
 		case cause != nil:
@@ -469,8 +514,9 @@ func (s *Socket) watcher() {
 			s.peerEnded("read", err)
 		}
 		s.fire()
-		if s.t == nil || !s.cb.any() {
-			break
+		if s.epoch == epoch && f.consumed > consumed {
+			// A callback that reads a part of what there is at each signal gets one for the rest, too.
+			f.told = f.consumed
 		}
 	}
 	f.watching = false

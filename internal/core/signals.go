@@ -11,13 +11,11 @@ func (s *Socket) on(sig signal, call func(*event)) func() {
 	cb := s.cb.add(sig, call)
 	switch {
 	case sig == sigReadyRead && s.mode != sock.WriteOnly:
-		f := s.flows()
-		told, available := f.told, int64(f.rbuf.len())
+		available := int64(s.flows().rbuf.len())
 		if s.t != nil && s.state == sock.ConnectedState {
-			s.news()
 			available, _ = s.inspect()
 		}
-		if available > 0 && f.told == told { // the others know of these bytes
+		if available > 0 && !s.announce(available) { // the others know of these bytes
 			s.cb.post(event{sig: sig, only: cb})
 		}
 	case sig == sigDisconnected && s.untold:

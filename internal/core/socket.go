@@ -48,7 +48,8 @@ type flow struct {
 	rbuf     buffer
 	limit    int64 // the read buffer's size; 0: no limit
 	consumed int64 // bytes handed out
-	told     int64 // bytes that readyRead has been said for, counted as consumed is
+	told     int64 // bytes that callbacks have heard of, counted as consumed is
+	waited   int64 // bytes that a wait has told of, counted so
 	reader   *readOp
 	watching bool // a goroutine waits on behalf of the callbacks
 
@@ -158,7 +159,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()
-		f.consumed, f.told, f.sent = 0, 0, 0
+		f.consumed, f.told, f.waited, f.sent = 0, 0, 0, 0
 		f.shutWrite = false
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
 		f.attempt = nil
@@ -203,8 +204,8 @@ func (s *Socket) drainInput() error {
 		}
 		if s.mode&sock.ReadOnly == 0 { // nobody wants it
 			f.consumed += int64(f.rbuf.len())
-			f.told = f.consumed
 			f.rbuf.reset()
+			f.catchUp()
 		}
 	}
 }
@@ -228,9 +229,8 @@ func (s *Socket) peerEnded(op string, cause error) {
 		s.flushNow() // the peer may have ended its side only
 	}
 	s.ended, s.ending = true, true
-	if f := s.flow; f.rbuf.len() > 0 && f.told < f.consumed+int64(f.rbuf.len()) && s.state == sock.ConnectedState {
-		f.told = f.consumed + int64(f.rbuf.len())
-		s.cb.post(event{sig: sigReadyRead})
+	if s.state == sock.ConnectedState {
+		s.announce(int64(s.flow.rbuf.len()))
 	}
 	epoch := s.epoch
 	if s.fail(op, cause); !s.sameAfterFire(epoch) {
@@ -275,7 +275,7 @@ func (s *Socket) failTimeout(op string) error { return s.fail(op, os.ErrDeadline
 // notConnected says why there is no connection to use. mu held.
 func (s *Socket) notConnected(op string) error {
 	switch {
-	case s.ended:
+	case s.ended && !s.closed:
 		return s.newError(op, sock.RemoteHostClosedError, syscall.EPIPE)
 	case s.closed, s.made:
 		return s.newError(op, sock.OperationError, net.ErrClosed)
@@ -391,12 +391,13 @@ func (s *Socket) Disconnect() {
 			break // the peer's end is under way
 		}
 		epoch := s.epoch
-		if s.flow != nil && s.flow.wbuf.len() > 0 {
+		s.flows()
+		s.collect() // what has arrived stays readable
+		if s.flow.wbuf.len() > 0 {
 			s.setState(sock.ClosingState)
 			s.flushSoon(flushDelay)
 			break
 		}
-		s.drainInput() // what has arrived stays readable
 		s.setState(sock.ClosingState)
 		s.finishWhenSent(epoch)
 	}

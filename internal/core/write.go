@@ -327,7 +327,7 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 			if cause = s.drainInput(); cause == ErrAgain {
 				cause = nil
 			}
-			s.news()
+			s.announce(int64(f.rbuf.len()))
 			return cause != nil || s.cb.due()
 		})
 		switch {

@@ -13,7 +13,8 @@ import (
 const maxRaw = 64 << 10
 
 // The calls are raw since they never wait: telling the scheduler of each costs more than many of them take. recvfrom and sendto are
-// quicker on sockets than read and write.
+// quicker on sockets than read and write, and MSG_DONTWAIT keeps them from waiting even if another process that shares the socket has made it
+// blocking.
 
 // Read reads what has arrived, at most len(p) bytes. It returns 0 and no error at the end, or if p is empty.
 func Read(fd int, p []byte) (int, syscall.Errno) {
@@ -21,7 +22,7 @@ func Read(fd int, p []byte) (int, syscall.Errno) {
 		return 0, 0
 	}
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), 0, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}
@@ -37,7 +38,7 @@ func Write(fd int, p []byte) (int, syscall.Errno) {
 		return 0, 0
 	}
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_NOSIGNAL, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}

@@ -42,6 +42,20 @@ func Query(fd int) (Status, syscall.Errno) {
 	return Status{Unread: n, Ended: ended}, 0
 }
 
+// AcceptShared is Accept for a socket that other processes have, too: one of them may have made it blocking, or may take the connection.
+func AcceptShared(fd int) (int, syscall.Errno) {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds[:], 0); err != nil {
+		return -1, toErrno(err)
+	} else if n == 0 {
+		return -1, syscall.EAGAIN
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return -1, toErrno(err)
+	}
+	return Accept(fd)
+}
+
 // Close closes fd.
 func Close(fd int) error { return unix.Close(fd) }
 
