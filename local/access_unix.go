@@ -18,14 +18,16 @@ import (
 // checkDirectory refuses a directory in which somebody else may replace the socket's file. Restricted says that access options are set;
 // private that nobody at all may change the way to it, from the root on.
 func checkDirectory(path string, restricted, private bool) error {
-	dir, err := filepath.Abs(filepath.Dir(path))
+	dir := directory(path)
 	switch {
 	case !restricted && !private:
 		return nil
-	case err != nil:
-		return err
 	case private:
 		return checkWay(dir)
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -39,8 +41,15 @@ const maxLinks = 40
 
 // checkWay checks each directory on the way to dir, and each symbolic link: nobody but this user and root may own or replace one.
 func checkWay(dir string) error {
+	if !filepath.IsAbs(dir) {
+		wd, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		dir = wd + "/" + dir
+	}
 	todo := strings.Split(dir, "/")
-	at, links := "/", 0
+	at, links := "/", 0 // at has no links in it
 	if err := checkOwn(at); err != nil {
 		return err
 	}
@@ -48,7 +57,8 @@ func checkWay(dir string) error {
 		name := todo[0]
 		todo = todo[1:]
 		next := filepath.Join(at, name)
-		if next == at {
+		if name == "" || name == "." || name == ".." {
+			at = next // checked on the way down
 			continue
 		}
 		info, err := os.Lstat(next)

@@ -2,8 +2,8 @@ package local
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,8 +57,8 @@ func chmodPinned(fd int, mode uint32) error {
 const longPaths = true
 
 // longSockaddr returns the address of a path that is too long for one.
-func (p place) longSockaddr() (unix.Sockaddr, func(), error) {
-	dir, err := unix.Open(filepath.Dir(p.path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (p place) longSockaddr() (syscall.Sockaddr, func(), error) {
+	dir, err := unix.Open(directory(p.path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("open", err)
 	}
@@ -67,5 +67,5 @@ func (p place) longSockaddr() (unix.Sockaddr, func(), error) {
 		unix.Close(dir)
 		return nil, nil, tooLong("the path's last part "+base(p.path), len(base(p.path)), maxName-len(short)+len(base(p.path)), "choose a shorter one")
 	}
-	return &unix.SockaddrUnix{Name: short}, func() { unix.Close(dir) }, nil
+	return &syscall.SockaddrUnix{Name: short}, func() { unix.Close(dir) }, nil
 }

@@ -4,6 +4,7 @@ package local
 
 import (
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,4 +36,4 @@ func narrow(int, uint32) error { return nil }
 
 const longPaths = false
 
-func (p place) longSockaddr() (unix.Sockaddr, func(), error) { return nil, nil, unix.ENAMETOOLONG }
+func (p place) longSockaddr() (syscall.Sockaddr, func(), error) { return nil, nil, unix.ENAMETOOLONG }

@@ -116,12 +116,12 @@ func bind(fd int, p place, replace bool) error {
 		return err
 	}
 	defer done()
-	err = unix.Bind(fd, sa)
+	err = syscall.Bind(fd, sa)
 	if err == unix.EADDRINUSE && replace && p.path != "" {
 		if err := removeStale(p.path); err != nil {
 			return err
 		}
-		err = unix.Bind(fd, sa)
+		err = syscall.Bind(fd, sa)
 	}
 	if err != nil {
 		return explainBind(p, os.NewSyscallError("bind", err))
@@ -300,7 +300,7 @@ func dial(p place) (core.Transport, error) {
 		return nil, err
 	}
 	for {
-		err = unix.Connect(fd, sa)
+		err = syscall.Connect(fd, sa)
 		if err != unix.EINTR {
 			break
 		}

@@ -104,6 +104,15 @@ const network = "local"
 // base returns the last component of a path, as Qt's accepted sockets call their server.
 func base(full string) string { return full[strings.LastIndexByte(full, '/')+1:] }
 
+// directory returns the directory that a path's last component stands in, as the system finds it: ".." after a symbolic link leads up from
+// where the link leads, which filepath.Dir does not know.
+func directory(path string) string {
+	if dir := path[:strings.LastIndexByte(path, '/')+1]; dir != "" {
+		return dir
+	}
+	return "./"
+}
+
 // endpointOf returns the endpoint of one end of a connection, by the address that the system has for it: "" if there is none, a path, or
 // an abstract name after a NUL byte.
 func endpointOf(address string, accepted bool) *endpoint {

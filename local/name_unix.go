@@ -5,6 +5,7 @@ package local
 import (
 	"os"
 	"runtime"
+	"syscall"
 
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
@@ -47,16 +48,16 @@ func (p place) length() int {
 	return len(p.path)
 }
 
-// sockaddr returns the place as the system wants it, and what to do when it has been used: x/sys makes of the @ the NUL
+// sockaddr returns the place as the system wants it, and what to do when it has been used: Package syscall makes of the @ the NUL
 // byte before an abstract name, and takes as many bytes after it as there are, no more.
-func (p place) sockaddr() (unix.Sockaddr, func(), error) {
+func (p place) sockaddr() (syscall.Sockaddr, func(), error) {
 	switch {
 	case p.abstract != "":
-		return &unix.SockaddrUnix{Name: "@" + p.abstract}, func() {}, nil
+		return &syscall.SockaddrUnix{Name: "@" + p.abstract}, func() {}, nil
 	case p.length() > maxName:
 		return p.longSockaddr()
 	case p.path[0] == '@':
-		return &unix.SockaddrUnix{Name: "./" + p.path}, func() {}, nil
+		return &syscall.SockaddrUnix{Name: "./" + p.path}, func() {}, nil
 	}
-	return &unix.SockaddrUnix{Name: p.path}, func() {}, nil
+	return &syscall.SockaddrUnix{Name: p.path}, func() {}, nil
 }

@@ -3,13 +3,12 @@
 package local
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
-	"syscall"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
 )
@@ -31,19 +30,13 @@ func (s *Socket) sendDescriptors(p []byte, ds []sock.Descriptor) error {
 		}
 		fds[i] = int(fd)
 	}
-	// What is buffered, and Writes under way, come first; an empty Write waits for them.
-	if _, err := s.Write(nil); err != nil {
-		return err
-	}
-	n, err := 0, error(nil)
-	err = s.waitRaw(op, func(rc syscall.RawConn, try func(uintptr) bool) error { return rc.Write(try) }, func(fd int) (again bool, err error) {
-		n, err = unix.SendmsgN(fd, p, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
-		return err == unix.EAGAIN, os.NewSyscallError("sendmsg", err)
+	_, err := s.core.WriteWith(p, func(fd uintptr, p []byte) (int, error) {
+		n, err := retry(func() (int, error) {
+			return unix.SendmsgN(int(fd), p, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		})
+		return n, again("sendmsg", err)
 	})
 	runtime.KeepAlive(ds)
-	if err == nil && n < len(p) {
-		_, err = s.Write(p[n:])
-	}
 	if err != nil {
 		return err
 	}
@@ -53,25 +46,46 @@ func (s *Socket) sendDescriptors(p []byte, ds []sock.Descriptor) error {
 	return nil
 }
 
+// retry makes a system call again as long as a signal interrupts it.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// again makes an error one that the core knows.
+func again(call string, err error) error {
+	if err == unix.EAGAIN {
+		return core.ErrAgain
+	}
+	return os.NewSyscallError(call, err)
+}
+
 func (s *Socket) receiveDescriptors(p []byte) (n int, ds []sock.Descriptor, err error) {
 	const op = "receive descriptors"
 	if len(p) == 0 {
 		return 0, nil, opError(op, nil, &causeError{"there must be room for one byte", []error{sock.UnsupportedSocketOperationError}})
 	}
-	if s.core.Buffered() > 0 {
-		return 0, nil, opError(op, nil, &causeError{"bytes are buffered already, which came without their descriptors: read them first", []error{sock.OperationError}})
-	}
-	oob := make([]byte, unix.CmsgSpace(4*MaxDescriptors))
+	oob := make([]byte, unix.CmsgSpace(4*MaxDescriptors)+otherMessages)
 	var oobn, flags int
-	err = s.waitRaw(op, func(rc syscall.RawConn, try func(uintptr) bool) error { return rc.Read(try) }, func(fd int) (again bool, err error) {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, p, oob, recvFlags)
-		return err == unix.EAGAIN, os.NewSyscallError("recvmsg", err)
+	n, err = s.core.ReadWith(p, func(fd uintptr, p []byte) (n int, err error) {
+		n, err = retry(func() (n int, err error) {
+			n, oobn, flags, _, err = unix.Recvmsg(int(fd), p, oob, recvFlags|unix.MSG_DONTWAIT)
+			return n, err
+		})
+		if err == nil && n == 0 {
+			return 0, io.EOF
+		}
+		return n, again("recvmsg", err)
 	})
 	if err != nil {
 		return 0, nil, err
 	}
 	ds, err = rights(oob[:oobn])
-	if flags&unix.MSG_CTRUNC != 0 && err == nil {
+	if (flags&unix.MSG_CTRUNC != 0 || len(ds) > MaxDescriptors) && err == nil {
 		err = &causeError{fmt.Sprintf("more descriptors came than %d, or than this process has room for: they are closed", MaxDescriptors), []error{sock.SocketResourceError}}
 	}
 	if err != nil {
@@ -80,11 +94,11 @@ func (s *Socket) receiveDescriptors(p []byte) (n int, ds []sock.Descriptor, err 
 		}
 		return n, nil, opError(op, nil, err)
 	}
-	if n == 0 {
-		return 0, nil, io.EOF
-	}
 	return n, ds, nil
 }
+
+// otherMessages is room for what the system may send beside the descriptors because the socket was told to ask for it.
+const otherMessages = 512
 
 // rights returns the descriptors in what recvmsg has received beside the bytes, those before an error too.
 func rights(oob []byte) (ds []sock.Descriptor, err error) {
@@ -93,9 +107,12 @@ func rights(oob []byte) (ds []sock.Descriptor, err error) {
 		return nil, err
 	}
 	for i := range messages {
+		if closeStray(&messages[i]) {
+			continue
+		}
 		fds, err := unix.ParseUnixRights(&messages[i])
 		if err != nil {
-			continue // credentials or the like, which the other end may send unasked
+			continue // credentials or the like
 		}
 		for _, fd := range fds {
 			if recvFlags == 0 {
@@ -105,31 +122,4 @@ func rights(oob []byte) (ds []sock.Descriptor, err error) {
 		}
 	}
 	return ds, nil
-}
-
-// waitRaw makes a system call on the connection until it need not wait.
-func (s *Socket) waitRaw(op string, wait func(syscall.RawConn, func(uintptr) bool) error, call func(fd int) (again bool, err error)) error {
-	rc, err := s.core.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = wait(rc, func(fd uintptr) bool {
-		for {
-			again, err := call(int(fd))
-			if again {
-				return false
-			}
-			if failed = err; !errors.Is(err, unix.EINTR) {
-				return true
-			}
-		}
-	})
-	if err == nil {
-		err = failed
-	}
-	if err != nil {
-		return opError(op, nil, err)
-	}
-	return nil
 }

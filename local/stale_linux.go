@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -89,7 +88,7 @@ func (p *pinned) chmod(m uint32) error { return chmodPinned(p.fd, m) }
 // little later. It holds the directory's lock from before the one until after the other, so whoever has held that lock after the file
 // was pinned finds the socket, if there is one.
 func (p *pinned) dead() (bool, error) {
-	if err := passLock(filepath.Dir(p.path)); err != nil {
+	if err := passLock(directory(p.path)); err != nil {
 		return false, err
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -104,7 +103,7 @@ func (p *pinned) dead() (bool, error) {
 // passLock waits until nobody who held the kernel's lock on a directory when it was called holds it any more. To remove a file takes the
 // lock before it looks for the file; this one is never there.
 func passLock(dir string) error {
-	err := unix.Unlink(dir + "/.none-" + rand.Text())
+	err := unix.Unlink(dir + ".none-" + rand.Text())
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -167,7 +166,7 @@ const (
 
 // lockBeside takes the lock for path, and waits for it a second at most.
 func lockBeside(path string) (*dirLock, error) {
-	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.lock", filepath.Base(path), os.Geteuid()))
+	name := directory(path) + fmt.Sprintf(".%s.%d.lock", base(path), os.Geteuid())
 	for limit := time.Now().Add(lockPatience); ; {
 		l, err := tryLock(name)
 		if l != nil || err != nil {

@@ -80,10 +80,8 @@ func (s *Socket) start(end Endpoint, mode sock.OpenMode, limit time.Time, dial f
 	a := &attempt{op: "connect", dial: dial, limit: limit, delay: firstRetry}
 	s.begin(end, mode)
 	s.flows().attempt = a
-	epoch := s.epoch
-	if s.setState(sock.ConnectingState); s.sameAfterFire(epoch) {
-		s.try(a)
-	}
+	s.setState(sock.ConnectingState)
+	s.then(func() { s.try(a) })
 	return a, nil
 }
 
@@ -124,12 +122,12 @@ func (s *Socket) try(a *attempt) {
 
 func (s *Socket) attemptMade(a *attempt, t Transport) {
 	a.done = true
-	epoch := s.epoch
 	s.attach(t)
-	if s.setState(sock.ConnectedState); s.sameAfterFire(epoch) {
+	s.setState(sock.ConnectedState)
+	s.then(func() {
 		s.cb.post(event{sig: sigConnected})
 		s.watch()
-	}
+	})
 }
 
 // attemptFailed ends an attempt that is under way: the error first, while still connecting. mu held, and let go of while callbacks run.
@@ -141,12 +139,11 @@ func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	epoch := s.epoch
 	a.err = s.failCode(a.op, code, cause)
-	if s.sameAfterFire(epoch) {
+	s.then(func() {
 		s.epoch++
 		s.setState(sock.UnconnectedState)
-	}
+	})
 }
 
 // abandon ends an attempt because the caller no longer wants it: no error is signalled. mu held.

@@ -13,6 +13,7 @@ import (
 type readOp struct {
 	s     *Socket
 	p     []byte
+	recv  func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
 	n     int
 	err   error
 	looks int // how often it has looked for bytes
@@ -29,17 +30,20 @@ func newReadOp(s *Socket) *readOp {
 func (o *readOp) once() bool {
 	s := o.s
 	o.looks++
-	o.n, o.err = s.readNow(o.p)
+	o.n, o.err = s.readNow(o.p, o.recv)
 	return o.err != ErrAgain
 }
 
-// readNow reads what there is: first what is buffered, then from the transport. It returns ErrAgain if there is nothing. mu held.
-func (s *Socket) readNow(p []byte) (int, error) {
+// readNow reads what there is: first what is buffered, then from the transport, or with recv. It returns ErrAgain if there is nothing. mu held.
+func (s *Socket) readNow(p []byte, recv func(uintptr, []byte) (int, error)) (int, error) {
 	f := s.flow
 	if s.closed {
 		return 0, s.notConnected("read")
 	}
 	if n := f.rbuf.len(); n > 0 {
+		if recv != nil {
+			return 0, s.newError("read", sock.OperationError, errBuffered)
+		}
 		n = copy(p, f.rbuf.bytes())
 		f.rbuf.skip(n)
 		s.wasConsumed(n)
@@ -51,12 +55,20 @@ func (s *Socket) readNow(p []byte) (int, error) {
 	case s.t == nil || s.state == sock.ClosingState:
 		return 0, s.notConnected("read")
 	}
-	n, err := s.t.Read(p)
+	var n int
+	var err error
+	if recv == nil {
+		n, err = s.t.Read(p)
+	} else {
+		n, err = recv(s.t.Fd(), p)
+	}
 	if n > 0 {
 		s.wasConsumed(n)
 	}
 	return n, err
 }
+
+var errBuffered = errors.New("bytes are buffered already, which came without what else was sent with them: read them first")
 
 // wasConsumed counts bytes that were handed out, or thrown away. mu held.
 func (s *Socket) wasConsumed(n int) {
@@ -68,7 +80,11 @@ func (s *Socket) wasConsumed(n int) {
 }
 
 // Read is net.Conn's.
-func (s *Socket) Read(p []byte) (int, error) {
+func (s *Socket) Read(p []byte) (int, error) { return s.ReadWith(p, nil) }
+
+// ReadWith is Read with another system call, which must not wait, and which Read's errors are returned by: ErrAgain, io.EOF, an errno. It
+// fails if bytes are buffered.
+func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)) (int, error) {
 	s.mu.Lock()
 	f := s.flows()
 	switch {
@@ -84,7 +100,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 	if f.reader = nil; o == nil {
 		o = newReadOp(s)
 	}
-	o.p = p
+	o.p, o.recv = p, recv
 	err := f.in.await(&f.readDeadline, o.try)
 	n := o.n
 	if err == nil {
@@ -93,7 +109,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 	if o.looks == 1 {
 		f.catchUp() // what a Read has waited for still is news to others
 	}
-	o.p, o.err, o.looks = nil, nil, 0
+	o.p, o.recv, o.err, o.looks = nil, nil, nil, 0
 	f.reader = o
 	if err != nil {
 		n = 0
@@ -193,7 +209,10 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 	var cause error
 	err := f.in.wait(limitAfter(timeout), func() bool {
 		if s.epoch != epoch || s.state != sock.ConnectedState {
-			return s.state != sock.ConnectingState && s.state != sock.HostLookupState
+			if !s.closed { // another goroutine may have met the end that came with the bytes
+				f.waited = max(f.waited, f.consumed+int64(f.rbuf.len()))
+			}
+			return f.waited > waited || s.state != sock.ConnectingState && s.state != sock.HostLookupState
 		}
 		if s.ending {
 			return false
@@ -207,7 +226,7 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 		return f.waited > waited || cause != nil
 	})
 	switch {
-	case f.waited > waited && s.epoch == epoch:
+	case f.waited > waited:
 		return nil
 	case err != nil:
 		return s.failTimeout(op)
@@ -250,16 +269,6 @@ func (s *Socket) collect() {
 	if available, err := s.inspect(); available > 0 || err == nil {
 		s.pull(available)
 	}
-}
-
-// Buffered returns how many bytes the read buffer holds.
-func (s *Socket) Buffered() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flow == nil {
-		return 0
-	}
-	return s.flow.rbuf.len()
 }
 
 // pull makes the read buffer hold n bytes, or what has arrived if that is less; n < 0: all. It returns why there is no more: ErrAgain,
@@ -345,7 +354,7 @@ func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 	f := s.flows()
 	if len(p) > 0 && f.rbuf.len() == 0 && f.limit == 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly {
 		// The plain case needs no buffer.
-		n, err = s.readNow(p)
+		n, err = s.readNow(p, nil)
 		f.catchUp()
 		switch {
 		case err == ErrAgain:
@@ -492,6 +501,15 @@ func (s *Socket) watch() {
 func (s *Socket) watcher() {
 	s.mu.Lock()
 	f := s.flow
+	finished := false
+	defer func() {
+		if !finished { // a callback ended the goroutine: another one takes over
+			s.mu.Lock()
+			f.watching = false
+			s.watch()
+			s.mu.Unlock()
+		}
+	}()
 	for s.t != nil && s.cb.any() {
 		epoch := s.epoch
 		var cause error
@@ -519,7 +537,7 @@ func (s *Socket) watcher() {
 			f.told = f.consumed
 		}
 	}
-	f.watching = false
+	f.watching, finished = false, true
 	s.unlock()
 }
 

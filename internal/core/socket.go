@@ -232,22 +232,38 @@ func (s *Socket) peerEnded(op string, cause error) {
 	if s.state == sock.ConnectedState {
 		s.announce(int64(s.flow.rbuf.len()))
 	}
-	epoch := s.epoch
-	if s.fail(op, cause); !s.sameAfterFire(epoch) {
-		return
-	}
-	if s.state == sock.ConnectedState {
-		if s.setState(sock.ClosingState); !s.sameAfterFire(epoch) {
+	s.fail(op, cause)
+	s.then(func() {
+		if s.state == sock.ClosingState {
+			s.finish()
 			return
 		}
-	}
-	s.finish()
+		s.setState(sock.ClosingState)
+		s.then(s.finish)
+	})
 }
 
-// sameAfterFire runs the callbacks that are due and reports whether the connection is still the one of epoch. mu held.
-func (s *Socket) sameAfterFire(epoch uint32) bool {
+// then runs the callbacks that are due, and takes the next step if the connection is still the same. A callback that panics or ends its
+// goroutine does not keep the step from being taken. mu held, and let go of while callbacks run.
+func (s *Socket) then(step func()) {
+	epoch := s.epoch
+	fired := false
+	defer func() {
+		if !fired {
+			go func() {
+				s.mu.Lock()
+				if s.epoch == epoch {
+					step()
+				}
+				s.unlock()
+			}()
+		}
+	}()
 	s.fire()
-	return s.epoch == epoch
+	fired = true
+	if s.epoch == epoch {
+		step()
+	}
 }
 
 // newError returns what a failed op is told to the caller. mu held.
@@ -390,7 +406,6 @@ func (s *Socket) Disconnect() {
 		if s.ending {
 			break // the peer's end is under way
 		}
-		epoch := s.epoch
 		s.flows()
 		s.collect() // what has arrived stays readable
 		if s.flow.wbuf.len() > 0 {
@@ -399,22 +414,21 @@ func (s *Socket) Disconnect() {
 			break
 		}
 		s.setState(sock.ClosingState)
-		s.finishWhenSent(epoch)
+		s.finishWhenSent()
 	}
 	s.unlock()
 }
 
 // finishWhenSent takes the step after Closing: to Unconnected, unless a callback has written meanwhile. mu held, and let go of while
 // callbacks run.
-func (s *Socket) finishWhenSent(epoch uint32) {
-	if !s.sameAfterFire(epoch) {
-		return
-	}
-	if s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
-		s.flushSoon(0)
-		return
-	}
-	s.finish()
+func (s *Socket) finishWhenSent() {
+	s.then(func() {
+		if s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
+			s.flushSoon(0)
+			return
+		}
+		s.finish()
+	})
 }
 
 // Close ends the connection as Disconnect does, and the use of the socket with it: what is unread is dropped.
@@ -440,9 +454,8 @@ func (s *Socket) Close() error {
 			s.drop()
 			break
 		}
-		epoch := s.epoch
 		s.setState(sock.ClosingState)
-		s.finishWhenSent(epoch)
+		s.finishWhenSent()
 	case sock.ClosingState:
 		if s.flow != nil {
 			s.flow.in.poke()

@@ -11,11 +11,12 @@ import (
 
 // A writeOp is one Write under way.
 type writeOp struct {
-	s   *Socket
-	p   []byte
-	n   int
-	err error
-	try func() bool
+	s    *Socket
+	p    []byte
+	send func(fd uintptr, p []byte) (int, error) // the first bytes, in place of the transport's Write; nil: none
+	n    int
+	err  error
+	try  func() bool
 }
 
 func newWriteOp(s *Socket) *writeOp {
@@ -52,7 +53,13 @@ func (o *writeOp) once() bool {
 		f.writer = o
 	}
 	for o.n < len(o.p) {
-		n, err := s.t.Write(o.p[o.n:])
+		var n int
+		var err error
+		if o.send == nil || o.n > 0 {
+			n, err = s.t.Write(o.p[o.n:])
+		} else {
+			n, err = o.send(s.t.Fd(), o.p)
+		}
 		o.n += n
 		if err == ErrAgain {
 			return false
@@ -66,7 +73,10 @@ func (o *writeOp) once() bool {
 }
 
 // Write is net.Conn's.
-func (s *Socket) Write(p []byte) (int, error) {
+func (s *Socket) Write(p []byte) (int, error) { return s.WriteWith(p, nil) }
+
+// WriteWith is Write with another system call for the first bytes, which must not wait, and returns ErrAgain or an errno.
+func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error)) (int, error) {
 	s.mu.Lock()
 	f := s.flows()
 	if s.mode == sock.ReadOnly && s.t != nil {
@@ -78,13 +88,13 @@ func (s *Socket) Write(p []byte) (int, error) {
 	if f.spare = nil; o == nil {
 		o = newWriteOp(s)
 	}
-	o.p = p
+	o.p, o.send = p, send
 	err := f.out.await(&f.writeDeadline, o.try)
 	n := o.n
 	if err == nil {
 		err = o.err
 	}
-	o.p, o.n, o.err = nil, 0, nil
+	o.p, o.send, o.n, o.err = nil, nil, 0, nil
 	f.spare = o
 	if f.writer == o {
 		f.writer = nil
@@ -175,9 +185,7 @@ func (s *Socket) flushed(err error) {
 		s.flow.wbuf.reset()
 		s.peerEnded("write", err)
 	case s.state == sock.ClosingState && s.flow.wbuf.len() == 0 && !s.ending:
-		if epoch := s.epoch; s.sameAfterFire(epoch) && s.flow.wbuf.len() == 0 && s.t != nil {
-			s.finish()
-		}
+		s.finishWhenSent()
 	}
 }
 
@@ -199,6 +207,17 @@ func (s *Socket) flushSoon(delay time.Duration) {
 func (s *Socket) flusher() {
 	s.mu.Lock()
 	f := s.flow
+	finished := false
+	defer func() {
+		if !finished { // a callback ended the goroutine: another one takes over
+			s.mu.Lock()
+			f.flushing = false
+			if s.t != nil {
+				s.flushSoon(0)
+			}
+			s.mu.Unlock()
+		}
+	}()
 	for s.t != nil && f.wbuf.len() > 0 {
 		epoch := s.epoch
 		var failed error
@@ -224,7 +243,7 @@ func (s *Socket) flusher() {
 		s.flushed(failed)
 		s.fire()
 	}
-	f.flushing = false
+	f.flushing, finished = false, true
 	// A connection may have been disconnected in the moment between: nobody else would end it.
 	if s.t != nil {
 		s.flushed(nil)

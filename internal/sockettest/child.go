@@ -51,7 +51,8 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), childVar+"="+name)
+	// The race detector keeps a process for a second when it ends.
+	cmd.Env = append(os.Environ(), childVar+"="+name, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
