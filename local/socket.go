@@ -250,7 +250,7 @@ func (s *Socket) ErrorString() string {
 func (s *Socket) Err() error { return s.core.Err() }
 
 // WaitForConnected waits until the connection is made, for at most timeout; a negative one stands for ever, and 0 for a look. It returns
-// nil at once if it is made. It fails with the error that ended the attempt; with SocketTimeoutError when the time has passed, which
+// nil at once if it is made, and once if the peer has ended it since. It fails with the error that ended the attempt; with SocketTimeoutError when the time has passed, which
 // leaves the attempt under way, becomes the last error and is told to OnErrorOccurred's callbacks; and with OperationError if there is no
 // attempt.
 //

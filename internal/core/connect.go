@@ -18,6 +18,7 @@ type attempt struct {
 	timer *time.Timer
 	err   error // why it failed
 	done  bool
+	heard bool // WaitConnected has said that the connection was made
 }
 
 // A BusyError is what dial returns if the server is there and has no room now; Err is what the system said.
@@ -169,14 +170,20 @@ func (s *Socket) awaitAttempt(a *attempt, limit time.Time) error {
 func (s *Socket) WaitConnected(timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.state == sock.ConnectedState {
-		return nil
-	}
 	var a *attempt
 	if s.flow != nil {
 		a = s.flow.attempt
 	}
+	if s.state == sock.ConnectedState {
+		if a != nil {
+			a.heard = true
+		}
+		return nil
+	}
 	switch {
+	case a != nil && s.ended && !s.closed && !a.heard:
+		a.heard = true // it was made; that the peer has ended it since is for the next wait to say
+		return nil
 	case a == nil || s.made:
 		return s.notConnected("wait for connected")
 	case a.done:
@@ -185,5 +192,6 @@ func (s *Socket) WaitConnected(timeout time.Duration) error {
 	if err := s.awaitAttempt(a, limitAfter(timeout)); err != nil {
 		return s.failTimeout("wait for connected")
 	}
+	a.heard = a.err == nil
 	return a.err
 }
