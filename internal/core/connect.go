@@ -69,6 +69,7 @@ func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.Ope
 		stop()
 	}
 	err = a.err
+	a.heard = err == nil
 	s.unlock()
 	return err
 }

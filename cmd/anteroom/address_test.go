@@ -1,0 +1,110 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"anteroom/local"
+)
+
+func TestParseAddress(t *testing.T) {
+	if _, err := local.FullServerName("name"); err != nil {
+		t.Skip(err)
+	}
+	t.Setenv("TMPDIR", "/tmp")
+	abstract := runtime.GOOS == "linux"
+	tests := []struct {
+		in         string
+		name, full string // "": refused
+		hint       string
+	}{
+		{in: "fortune", name: "fortune", full: "/tmp/fortune"},
+		{in: "a/b", name: "a/b", full: "/tmp/a/b"},
+		{in: "/run/x", name: "/run/x", full: "/run/x"},
+		{in: "org.example:app", name: "org.example:app", full: "/tmp/org.example:app"},
+		{in: "tcp", name: "tcp", full: "/tmp/tcp"},
+		{in: "name with spaces", name: "name with spaces", full: "/tmp/name with spaces"},
+		{in: "local:fortune", name: "fortune", full: "/tmp/fortune"},
+		{in: "local:/run/x", name: "/run/x", full: "/run/x"},
+		{in: "local:tcp:h:80", name: "tcp:h:80", full: "/tmp/tcp:h:80"},
+		{in: "local:local:x", name: "local:x", full: "/tmp/local:x"},
+		{in: "local:-", name: "-", full: "/tmp/-"},
+		{in: `local:\\.\pipe\x`, name: `\\.\pipe\x`, full: `/tmp/\\.\pipe\x`},
+		{in: ""},
+		{in: "local:"},
+		{in: "@"},
+		{in: "a\x00b"},
+		{in: strings.Repeat("x", 200)},
+		{in: "tcp:localhost:80", hint: "local:tcp:localhost:80"},
+		{in: "TCP:localhost:80", hint: "local:TCP:localhost:80"},
+		{in: "tcp:", hint: "local:tcp:"},
+		{in: "tls:h:1", hint: "local:tls:h:1"},
+		{in: "fd:3", hint: "local:fd:3"},
+		{in: "systemd:web", hint: "local:systemd:web"},
+		{in: "exec:cat", hint: "local:exec:cat"},
+		{in: "pipe:x", hint: "local:pipe:x"},
+		{in: "unix:/x", hint: "local:unix:/x"},
+		{in: "-", hint: "local:-"},
+		{in: `\\.\pipe\x`, hint: `local:\\.\pipe\x`},
+	}
+	if abstract {
+		tests = append(tests, tests[0])
+		tests[len(tests)-1].in, tests[len(tests)-1].name, tests[len(tests)-1].full = "@x", "@x", "@x"
+	}
+	for _, test := range tests {
+		t.Run(test.in, func(t *testing.T) {
+			a, f := parseAddress(test.in)
+			if test.full != "" {
+				if f != nil {
+					t.Fatal(f)
+				}
+				if a.name != test.name || a.full != test.full {
+					t.Errorf("got %q, %q, want %q, %q", a.name, a.full, test.name, test.full)
+				}
+				return
+			}
+			if f == nil {
+				t.Fatalf("got %q, %q, want a failure", a.name, a.full)
+			}
+			if f.status != exitUsage {
+				t.Errorf("status %d, want %d", f.status, exitUsage)
+			}
+			if hints := strings.Join(f.hints, " "); !strings.HasSuffix(hints, test.hint) || (hints == "") != (test.hint == "") {
+				t.Errorf("hints %q, want %q", f.hints, test.hint)
+			}
+		})
+	}
+}
+
+// FuzzParseAddress looks for an address that means two things, or for which local: does not help.
+func FuzzParseAddress(f *testing.F) {
+	for _, seed := range []string{"", "-", "x", "/x", "@x", "local:x", "local:local:x", "tcp:h:80", "TCP:", ":", `\\.\pipe\x`, "a\x00b", "./x", "fd:3"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, failed := parseAddress(s)
+		full, err := local.FullServerName(s)
+		forced, forcedFailed := parseAddress(localScheme + s)
+		switch {
+		case (err == nil) != (forcedFailed == nil):
+			t.Fatalf("local:%q: %v, and the name: %v", s, forcedFailed, err)
+		case err == nil && (forced.name != s || forced.full != full):
+			t.Fatalf("local:%q means %+v, want %q", s, forced, full)
+		}
+		if failed != nil {
+			if failed.status != exitUsage || failed.err == nil {
+				t.Fatalf("%q: status %d, %v", s, failed.status, failed.err)
+			}
+			return
+		}
+		want := strings.TrimPrefix(s, localScheme)
+		if a.name != want {
+			t.Fatalf("%q means the name %q", s, a.name)
+		}
+		if !strings.HasPrefix(a.full, "/") && !strings.HasPrefix(a.full, "@") && os.Getenv("TMPDIR") == "" {
+			t.Fatalf("%q is %q", s, a.full)
+		}
+	})
+}

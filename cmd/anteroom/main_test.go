@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"anteroom/internal/sockettest"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(suite{m}, map[string]func(){"anteroom": main})
+}
+
+// A suite runs the tests and looks for what they have left behind.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int { return sockettest.Main(s.m) }
+
+// TestScripts runs the scripts of testdata/script, each of which shows one thing that the command does. Beside testscript's own commands
+// and conditions they have:
+//
+//	exits STATUS PROGRAM ARG…    as exec, for a program that must end with a status
+//	[root]                       the tests run as root
+//	[sigint]                     SIGINT is not ignored, as it is in a shell's background
+func TestScripts(t *testing.T) {
+	temp, scripts := sockettest.Dir(t), atomic.Int32{} // the scripts' own is too long for a socket's address on some systems
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			dir := filepath.Join(temp, strconv.Itoa(int(scripts.Add(1))))
+			env.Setenv("TMPDIR", dir)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a race is told without
+			return os.Mkdir(dir, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "sigint":
+				return !signal.Ignored(os.Interrupt), nil
+			}
+			return false, errors.New("there is no such condition")
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARG…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, and not %d", got, want)
+	}
+}
