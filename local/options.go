@@ -20,8 +20,8 @@ const (
 	AbstractNamespaceOption SocketOptions = 8 // the name is an abstract one, without a file; Linux only, elsewhere an error that Is UnsupportedSocketOperationError
 )
 
-// LongPathOption, which Qt does not have, lets a path be longer than the system's addresses are (107 bytes on Linux), for Server and
-// Socket alike: the address then names the file by way of an open descriptor of its directory. Other programs reach the server by the
+// LongPathOption lets a path be longer than the system's addresses are (107 bytes on Linux), for Server and Socket alike; Qt has no such
+// option: the address then names the file by way of an open descriptor of its directory. Other programs reach the server by the
 // path if they can do that too, or from its directory; the kernel's lists of sockets show the address and not the path. Linux only;
 // elsewhere such a path stays an error.
 const LongPathOption SocketOptions = 16

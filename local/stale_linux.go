@@ -50,12 +50,12 @@ func (p *pinned) check() error {
 	if err := unix.Fstatfs(p.fd, &fs); err != nil {
 		return os.NewSyscallError("fstatfs", err)
 	}
-	if name, shared := sharedFilesystems[int64(fs.Type)]; shared {
+	if name, shared := sharedFilesystems[int64(fs.Type)]; shared { //nolint:unconvert // the types differ between architectures
 		return alive("%s is on %s, where a server on another machine may have made it", p.path, name)
 	}
 	p.id = idOf(&st)
 	if st.Mode&0o200 == 0 { // connect would be refused for that, and prove nothing
-		if err := p.chmod(uint32(st.Mode&0o7777) | 0o200); err != nil {
+		if err := p.chmod(st.Mode&0o7777 | 0o200); err != nil {
 			return err
 		}
 	}
