@@ -144,7 +144,7 @@ func (s *Socket) inspect() (available int64, cause error) {
 		return int64(f.rbuf.len()), err
 	}
 	if s.mode&sock.ReadOnly == 0 {
-		if err := s.drainInput(); err != nil && err != ErrAgain {
+		if err := s.fill(-1); err != nil && err != ErrAgain {
 			return 0, err
 		}
 		return 0, nil
@@ -187,7 +187,7 @@ func (s *Socket) endCause(cause error) error {
 	if cause != io.EOF || s.t == nil {
 		return cause
 	}
-	if err := s.drainInput(); err != nil && err != ErrAgain {
+	if err := s.fill(-1); err != nil && err != ErrAgain {
 		return err
 	}
 	return cause
@@ -271,16 +271,22 @@ func (s *Socket) collect() {
 	}
 }
 
-// pull makes the read buffer hold n bytes, or what has arrived if that is less; n < 0: all. It returns why there is no more: ErrAgain,
-// io.EOF or the transport's error; nil if there may be more. mu held.
+// pull is fill while there is a connection to read from, and else says that there is none: errGone, or io.EOF if it has ended. mu held.
 func (s *Socket) pull(n int64) error {
-	f := s.flow
 	switch {
 	case s.closed || !s.made:
 		return errGone
 	case s.state != sock.ConnectedState || s.t == nil:
 		return io.EOF
 	}
+	return s.fill(n)
+}
+
+// fill makes the read buffer hold n bytes, or what has arrived if that is less; n < 0: all. It returns why there is no more: ErrAgain, at
+// the end io.EOF or the transport's error, and nil if there may be more. A socket that only writes throws it away. mu held, and there is a
+// transport.
+func (s *Socket) fill(n int64) error {
+	f := s.flows()
 	for n < 0 || int64(f.rbuf.len()) < n {
 		unread, ended, err := s.t.Query()
 		switch {
@@ -298,6 +304,17 @@ func (s *Socket) pull(n int64) error {
 		}
 		got, err := s.t.Read(f.rbuf.grow(int(room)))
 		f.rbuf.add(got)
+		switch {
+		case got == 0:
+		case s.mode&sock.ReadOnly == 0:
+			f.consumed += int64(f.rbuf.len())
+			f.rbuf.reset()
+			f.catchUp()
+		default:
+			// The poller may not have told of these bytes yet, and now never will.
+			s.announce(int64(f.rbuf.len()))
+			f.in.tell()
+		}
 		if err != nil {
 			return err
 		}

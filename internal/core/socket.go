@@ -181,35 +181,6 @@ func (s *Socket) finish() {
 	s.untold = !s.cb.post(event{sig: sigDisconnected}) && s.ended
 }
 
-// drainInput moves what has arrived to the read buffer, as much as it may hold. It returns io.EOF or the transport's error at the end,
-// ErrAgain if there is no more now, and nil if the buffer is full. mu held.
-func (s *Socket) drainInput() error {
-	f := s.flows()
-	for {
-		unread, ended, err := s.t.Query()
-		if err != nil {
-			return err
-		}
-		if unread == 0 && !ended {
-			return ErrAgain
-		}
-		room := f.room(int64(max(unread, 1)))
-		if room == 0 {
-			return nil
-		}
-		n, err := s.t.Read(f.rbuf.grow(int(room)))
-		f.rbuf.add(n)
-		if err != nil {
-			return err
-		}
-		if s.mode&sock.ReadOnly == 0 { // nobody wants it
-			f.consumed += int64(f.rbuf.len())
-			f.rbuf.reset()
-			f.catchUp()
-		}
-	}
-}
-
 // room returns how many of n bytes the read buffer may still take.
 func (f *flow) room(n int64) int64 {
 	if f.limit <= 0 {
@@ -224,7 +195,7 @@ func (s *Socket) peerEnded(op string, cause error) {
 	if s.t == nil || s.ending {
 		return
 	}
-	s.drainInput()
+	s.fill(-1)
 	if s.flow.wbuf.len() > 0 {
 		s.flushNow() // the peer may have ended its side only
 	}

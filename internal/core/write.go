@@ -343,7 +343,7 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 			case s.t == nil || s.state == sock.ClosingState || s.ending:
 				return false
 			}
-			if cause = s.drainInput(); cause == ErrAgain {
+			if cause = s.fill(-1); cause == ErrAgain {
 				cause = nil
 			}
 			s.announce(int64(f.rbuf.len()))
