@@ -34,6 +34,7 @@
 //     connect [r|w]         close          write N (the pattern, going on where the last write stopped)      state
 //     disconnect            flush          write-text TEXT       write-line TEXT                             error
 //     abort                 readbuffer N   read N                readline             readall                bytes (available, to write)
+//     digest (reads all: COUNT sha256 HEX)
 //     wait-connected MS     wait-ready MS  wait-written MS       wait-disconnected MS                        name (name, full name; or port, address)
 //     server: listen        next           use N                 wait-new MS          max N      pending     server-error     close-server
 //     quit
@@ -371,6 +372,11 @@ template <class Socket> void addSocketCommands(Commands &commands, Connections<S
     add("readall", [=](Socket *s, const QByteArray &) {
         const QByteArray all = s->readAll();
         return got(all.size(), all);
+    });
+
+    add("digest", [](Socket *s, const QByteArray &) {
+        const QByteArray all = s->readAll();
+        return num(all.size()) + " sha256 " + sha256(all);
     });
 
     add("wait-connected", [](Socket *s, const QByteArray &arg) { return truth(s->waitForConnected(arg.toInt())); });

@@ -1,0 +1,449 @@
+//go:build unix
+
+package local_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"anteroom/internal/sockettest"
+	"anteroom/local"
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// isOpen reports whether a descriptor is open.
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// rawSocket returns a descriptor that is closed when the test ends, unless somebody else owns it by then.
+func rawSocket(t testing.TB, family, typ int) int {
+	t.Helper()
+	fd, err := unix.Socket(family, typ, 0)
+	must(t, err)
+	return fd
+}
+
+// rawListener returns a listening socket that is bound to an address.
+func rawListener(t testing.TB, name string) int {
+	t.Helper()
+	fd := rawSocket(t, unix.AF_UNIX, unix.SOCK_STREAM)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
+	must(t, unix.Listen(fd, 10))
+	return fd
+}
+
+func rawPair(t testing.TB) (a, b int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	must(t, err)
+	return fds[0], fds[1]
+}
+
+// foreign lists descriptors that neither a server nor a socket can use.
+func foreign(t *testing.T) map[string]sock.Descriptor {
+	file, err := os.CreateTemp(sockettest.Dir(t), "")
+	must(t, err)
+	fileFd, err := unix.Dup(int(file.Fd()))
+	must(t, err)
+	file.Close()
+	closed, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 900)
+	must(t, err)
+	unix.Close(closed)
+	tcp := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM)
+	tcpListening := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.Bind(tcpListening, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, unix.Listen(tcpListening, 1))
+	lender := dial(t, listen(t))
+	pipe := make([]int, 2)
+	must(t, unix.Pipe(pipe))
+	unix.Close(pipe[1])
+	all := map[string]sock.Descriptor{
+		"invalid":       {},
+		"minus one":     sock.FromFd(^uintptr(0)),
+		"huge":          sock.FromFd(1 << 40),
+		"closed":        sock.FromFd(uintptr(closed)),
+		"file":          sock.FromFd(uintptr(fileFd)),
+		"pipe":          sock.FromFd(uintptr(pipe[0])),
+		"TCP":           sock.FromFd(uintptr(tcp)),
+		"TCP listening": sock.FromFd(uintptr(tcpListening)),
+		"UDP":           sock.FromFd(uintptr(rawSocket(t, unix.AF_INET, unix.SOCK_DGRAM))),
+		"Unix datagram": sock.FromFd(uintptr(rawSocket(t, unix.AF_UNIX, unix.SOCK_DGRAM))),
+		"unconnected":   sock.FromFd(uintptr(rawSocket(t, unix.AF_UNIX, unix.SOCK_STREAM))),
+		"lent":          lender.SocketDescriptor(),
+	}
+	t.Cleanup(func() {
+		for name, d := range all {
+			if fd, ok := d.Fd(); ok && name != "closed" && name != "huge" && name != "lent" {
+				if !isOpen(int(fd)) {
+					t.Errorf("%s: the descriptor was closed, and is the caller's", name)
+				}
+				d.Close()
+			}
+		}
+		wantState(t, lender, sock.ConnectedState)
+	})
+	return all
+}
+
+func TestServerListenDescriptorRefusesWhatIsNoListener(t *testing.T) {
+	all := foreign(t)
+	a, b := rawPair(t)
+	defer unix.Close(b)
+	all["connected"] = sock.FromFd(uintptr(a))
+	for name, d := range all {
+		var srv local.Server
+		err := srv.ListenDescriptor(d)
+		wantIs(t, name, err, sock.UnsupportedSocketOperationError)
+		if srv.IsListening() || srv.Err() != err {
+			t.Errorf("%s: listening %v, error %v", name, srv.IsListening(), srv.Err())
+		}
+		listenWith(t, &srv) // it can do that still
+	}
+	if _, err := unix.Write(a, []byte("x")); err != nil {
+		t.Errorf("the connected descriptor is not usable any more: %v", err)
+	}
+}
+
+func TestSocketSetSocketDescriptorRefusesWhatIsNoConnection(t *testing.T) {
+	all := foreign(t)
+	all["listening"] = sock.FromFd(uintptr(rawListener(t, sockettest.Name(t))))
+	for name, d := range all {
+		if name == "unconnected" {
+			continue // below
+		}
+		var c local.Socket
+		log := watch(t, &c)
+		wantIs(t, name, c.SetSocketDescriptor(d, sock.ConnectedState, sock.ReadWrite), sock.UnsupportedSocketOperationError)
+		wantState(t, &c, sock.UnconnectedState)
+		if c.IsValid() {
+			t.Errorf("%s: it is valid", name)
+		}
+		log.want(t)
+		closeLater(t, &c)
+		must(t, c.ConnectToServer(listen(t).FullServerName(), 0)) // it can do that still
+	}
+}
+
+func TestSocketSetSocketDescriptorUnconnected(t *testing.T) {
+	fd := rawSocket(t, unix.AF_UNIX, unix.SOCK_STREAM)
+	defer unix.Close(fd)
+	var c local.Socket
+	err := c.SetSocketDescriptor(sock.FromFd(uintptr(fd)), sock.ConnectedState, sock.ReadWrite)
+	if err == nil {
+		t.Fatal("it took a socket that is not connected")
+	}
+	wantIs(t, "SetSocketDescriptor", err, sock.UnsupportedSocketOperationError, syscall.ENOTCONN)
+	if !isOpen(fd) {
+		t.Error("the descriptor was closed, and is the caller's")
+	}
+}
+
+func TestSocketSetSocketDescriptorStatesAndModes(t *testing.T) {
+	for _, st := range []sock.State{sock.UnconnectedState, sock.ConnectingState, sock.ListeningState, sock.ClosingState, 99} {
+		a, b := rawPair(t)
+		var c local.Socket
+		wantIs(t, st.String(), c.SetSocketDescriptor(sock.FromFd(uintptr(a)), st, sock.ReadWrite), sock.UnsupportedSocketOperationError)
+		wantState(t, &c, sock.UnconnectedState)
+		must(t, unix.Close(a))
+		must(t, unix.Close(b))
+	}
+	for _, mode := range []sock.OpenMode{0, sock.ReadOnly, sock.WriteOnly, sock.ReadWrite} {
+		a, b := rawPair(t)
+		c := closeLater(t, new(local.Socket))
+		log := watch(t, c)
+		must(t, c.SetSocketDescriptor(sock.FromFd(uintptr(a)), sock.ConnectedState, mode))
+		log.want(t, "ConnectedState") // and not connected: nothing was connected
+		if fd, ok := c.SocketDescriptor().Fd(); !ok || fd != uintptr(a) || !c.SocketDescriptor().IsLent() {
+			t.Errorf("its descriptor is %v", c.SocketDescriptor())
+		}
+		if flags, _ := unix.FcntlInt(uintptr(a), unix.F_GETFD, 0); flags&unix.FD_CLOEXEC == 0 {
+			t.Error("the descriptor is not closed on exec")
+		}
+		_, writeErr := c.Write([]byte("x"))
+		if (writeErr == nil) != (mode != sock.ReadOnly) {
+			t.Errorf("%v: Write: %v", mode, writeErr)
+		}
+		unix.Write(b, []byte("y"))
+		c.SetReadDeadline(time.Now().Add(sockettest.Long()))
+		_, readErr := c.Read(make([]byte, 1))
+		if (readErr == nil) != (mode != sock.WriteOnly) {
+			t.Errorf("%v: Read: %v", mode, readErr)
+		}
+		if c.ServerName() != "" || c.FullServerName() != "" {
+			t.Errorf("a socket without a name calls its server %q, %q", c.ServerName(), c.FullServerName())
+		}
+		a2, b2 := rawPair(t)
+		wantIs(t, "a second one", c.SetSocketDescriptor(sock.FromFd(uintptr(a2)), sock.ConnectedState, mode), sock.OperationError)
+		if !isOpen(a2) {
+			t.Error("the second descriptor was closed, and is the caller's")
+		}
+		unix.Close(a2)
+		unix.Close(b2)
+		must(t, c.Close())
+		if isOpen(a) {
+			t.Error("Close has left the descriptor open")
+		}
+		unix.Close(b)
+	}
+}
+
+func TestSocketSetSocketDescriptorOfNetConn(t *testing.T) {
+	name := sockettest.Name(t)
+	l, err := net.Listen("unix", name)
+	must(t, err)
+	defer l.Close()
+	conn, err := net.Dial("unix", name)
+	must(t, err)
+	peer, err := l.Accept()
+	must(t, err)
+	defer peer.Close()
+	c := closeLater(t, new(local.Socket))
+	must(t, c.SetSocketDescriptor(sock.FromConn(conn), sock.ConnectedState, sock.ReadWrite))
+	if _, err := conn.Write([]byte("x")); err == nil {
+		t.Error("the connection that was taken is open still")
+	}
+	if c.FullServerName() != name || c.ServerName() != filepath.Base(name) {
+		t.Errorf("its server is %q, %q; want %q", c.ServerName(), c.FullServerName(), name)
+	}
+	go c.Write([]byte("hello"))
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(peer, b); err != nil || string(b) != "hello" {
+		t.Errorf("read %q, %v", b, err)
+	}
+	client, server := net.Pipe() // has no handle
+	defer client.Close()
+	defer server.Close()
+	wantIs(t, "a pipe", new(local.Socket).SetSocketDescriptor(sock.FromConn(client), sock.ConnectedState, 0), sock.UnsupportedSocketOperationError)
+	go client.Write([]byte("x"))
+	if _, err := server.Read(b); err != nil {
+		t.Errorf("the pipe is not the caller's any more: %v", err)
+	}
+}
+
+func TestServerListenDescriptorNeverUnlinks(t *testing.T) {
+	name := sockettest.Name(t)
+	fd := rawListener(t, name)
+	var srv local.Server
+	must(t, srv.ListenDescriptor(sock.FromFd(uintptr(fd))))
+	if srv.FullServerName() != name || srv.ServerName() != filepath.Base(name) || srv.Addr().String() != name || !srv.IsListening() {
+		t.Errorf("names %q, %q, address %v", srv.ServerName(), srv.FullServerName(), srv.Addr())
+	}
+	if got, ok := srv.SocketDescriptor().Fd(); !ok || got != uintptr(fd) {
+		t.Errorf("its descriptor is %d; want %d", got, fd)
+	}
+	dial(t, &srv)
+	if c := next(t, &srv); c.FullServerName() != name {
+		t.Errorf("the accepted socket's server is %q", c.FullServerName())
+	}
+	srv.SetUnlinkOnClose(true) // changes nothing: the file is not ours
+	must(t, srv.Close())
+	if _, err := os.Lstat(name); err != nil {
+		t.Errorf("Close has removed a file that is not the server's: %v", err)
+	}
+	if isOpen(fd) {
+		t.Error("Close has left the descriptor open")
+	}
+}
+
+func TestServerSocketDescriptorIsLent(t *testing.T) {
+	srv := listen(t)
+	d := srv.SocketDescriptor()
+	if !d.IsValid() || !d.IsLent() {
+		t.Errorf("valid %v, lent %v", d.IsValid(), d.IsLent())
+	}
+	must(t, d.Close()) // does nothing
+	dial(t, srv)
+	next(t, srv)
+	var second local.Server
+	wantIs(t, "ListenDescriptor", second.ListenDescriptor(d), sock.UnsupportedSocketOperationError)
+}
+
+func TestServerAccessOptionsGiveTheirModes(t *testing.T) {
+	if !sockettest.HasModes {
+		t.Skip("the file has no mode to look at")
+	}
+	for _, umask := range []int{0, 0o022, 0o077, 0o777} {
+		for options, want := range map[local.SocketOptions]os.FileMode{
+			local.NoOptions:                                  0o777 &^ os.FileMode(umask),
+			local.UserAccessOption:                           0o700,
+			local.GroupAccessOption:                          0o070,
+			local.OtherAccessOption:                          0o007,
+			local.UserAccessOption | local.GroupAccessOption: 0o770,
+			local.UserAccessOption | local.OtherAccessOption: 0o707,
+			local.WorldAccessOption:                          0o777,
+		} {
+			t.Run(fmt.Sprintf("%d under %03o", options, umask), func(t *testing.T) {
+				name := sockettest.Name(t)
+				var srv local.Server
+				srv.SetSocketOptions(options)
+				old := syscall.Umask(umask)
+				err := srv.Listen(name)
+				syscall.Umask(old)
+				must(t, err)
+				defer srv.Close()
+				info, err := os.Lstat(name)
+				must(t, err)
+				if info.Mode() != want|os.ModeSocket {
+					t.Errorf("the mode is %v; want %v", info.Mode(), want|os.ModeSocket)
+				}
+				if files, _ := os.ReadDir(filepath.Dir(name)); len(files) != 1 {
+					t.Errorf("there are %d files; want the socket alone", len(files))
+				}
+				// What getsockname says is the name, and not that of a file which was renamed.
+				c := dial(t, &srv)
+				if s := next(t, &srv); s.FullServerName() != name || c.RemoteAddr().String() != name {
+					t.Errorf("the names are %q and %v", s.FullServerName(), c.RemoteAddr())
+				}
+				srv.SetSocketOptions(local.AbstractNamespaceOption) // counts from the next Listen
+				must(t, srv.Close())
+				if _, err := os.Lstat(name); err == nil {
+					t.Error("Close has left the file")
+				}
+			})
+		}
+	}
+}
+
+func TestServerAccessOptionsWhereEverybodyMayReplaceFiles(t *testing.T) {
+	if !sockettest.HasModes {
+		t.Skip("directories have no modes")
+	}
+	dir := sockettest.Dir(t)
+	must(t, os.Chmod(dir, 0o777))
+	name := filepath.Join(dir, "s")
+	var srv local.Server
+	srv.SetSocketOptions(local.UserAccessOption)
+	err := srv.Listen(name)
+	wantIs(t, "Listen", err, sock.SocketAccessError, os.ErrPermission)
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("it has left %v", files)
+	}
+	must(t, os.Chmod(dir, 0o777|os.ModeSticky))
+	must(t, srv.Listen(name))
+	must(t, srv.Close())
+	must(t, os.Chmod(dir, 0o777))
+	srv.SetSocketOptions(local.NoOptions) // promises nothing
+	must(t, srv.Listen(name))
+	must(t, srv.Close())
+}
+
+func TestServerCloseLeavesASuccessorsFile(t *testing.T) {
+	first := listen(t)
+	name := first.FullServerName()
+	must(t, os.Remove(name))
+	second, err := local.Listen(name)
+	must(t, err)
+	defer second.Close()
+	must(t, first.Close())
+	dial(t, second)
+	next(t, second)
+
+	must(t, os.Remove(name)) // and not any other thing that has taken its place
+	must(t, os.WriteFile(name, []byte("x"), 0o600))
+	must(t, second.Close())
+	if _, err := os.Lstat(name); err != nil {
+		t.Errorf("Close has removed a file that is no socket: %v", err)
+	}
+}
+
+func TestServerCloseWithoutItsFile(t *testing.T) {
+	srv := listen(t)
+	must(t, os.Remove(srv.FullServerName()))
+	must(t, srv.Close())
+}
+
+func TestServerSetUnlinkOnCloseFalseLeavesTheFile(t *testing.T) {
+	for _, when := range []string{"before Listen", "after Listen"} {
+		var srv local.Server
+		if when == "before Listen" {
+			srv.SetUnlinkOnClose(false)
+		}
+		listenWith(t, &srv)
+		name := srv.FullServerName()
+		srv.SetUnlinkOnClose(false)
+		file, err := srv.File()
+		must(t, err)
+		must(t, srv.Close())
+		if _, err := os.Lstat(name); err != nil {
+			t.Fatalf("%s: Close has removed the file: %v", when, err)
+		}
+		// The duplicate goes on listening.
+		fd, err := unix.Dup(int(file.Fd()))
+		must(t, err)
+		file.Close()
+		var heir local.Server
+		must(t, heir.ListenDescriptor(sock.FromFd(uintptr(fd))))
+		c := dialName(t, name)
+		next(t, &heir).Abort()
+		c.Abort()
+		must(t, heir.Close())
+		must(t, os.Remove(name))
+	}
+}
+
+// Giving the file to a child process makes it blocking in many programs: os.File.Fd does, and os/exec calls that. The two share that
+// flag, and the server must not hang because of it.
+func TestServerFileThatWasMadeBlockingDoesNotStopTheServer(t *testing.T) {
+	p := sockettest.Start(t, "blocking file", sockettest.Name(t)) // which may hang altogether
+	p.Expect("served")
+	p.Expect("timed out")
+	p.Expect("closed")
+}
+
+var _ = sockettest.Child("blocking file", func() {
+	srv, err := local.Listen(os.Args[1])
+	mustChild(err)
+	file, err := srv.File()
+	mustChild(err)
+	cmd := exec.Command("true")
+	cmd.ExtraFiles = []*os.File{file}
+	mustChild(cmd.Run())
+	mustChild(unix.SetNonblock(int(file.Fd()), false))
+	for range 3 {
+		c, err := local.Dial(os.Args[1])
+		mustChild(err)
+		s, err := srv.Accept()
+		mustChild(err)
+		s.Close()
+		c.Close()
+	}
+	fmt.Println("served")
+	if srv.WaitForNewConnection(small) != nil {
+		fmt.Println("timed out")
+	}
+	runtime.GC()
+	mustChild(srv.Close())
+	fmt.Println("closed")
+})
+
+func TestServerSyscallConn(t *testing.T) {
+	srv := listen(t)
+	raw, err := srv.SyscallConn()
+	must(t, err)
+	var fd uintptr
+	must(t, raw.Control(func(f uintptr) { fd = f }))
+	if d, _ := srv.SocketDescriptor().Fd(); d != fd {
+		t.Errorf("the descriptors are %d and %d", fd, d)
+	}
+	must(t, srv.SetDeadline(time.Now().Add(small)))
+	read := sockettest.Go(func() error { return raw.Read(func(uintptr) bool { return false }) })
+	wantIs(t, "Read with a deadline", sockettest.Done(t, "Read returns", read), os.ErrDeadlineExceeded)
+	must(t, srv.SetDeadline(time.Time{}))
+	dial(t, srv)
+	next(t, srv)
+	must(t, srv.Close())
+	if raw.Control(func(uintptr) {}) == nil {
+		t.Error("Control works after Close")
+	}
+}

@@ -1,0 +1,291 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"anteroom/internal/sockettest"
+	"anteroom/local"
+	"anteroom/sock"
+)
+
+// connecting returns a socket that has begun to connect.
+func connecting(t testing.TB, srv *local.Server) *local.Socket {
+	t.Helper()
+	c := closeLater(t, new(local.Socket))
+	must(t, c.ConnectToServer(srv.FullServerName(), 0))
+	return c
+}
+
+// The system queues two connections of a backlog of one, and then lets clients wait: how many connect tells how many were accepted.
+const queued = 2
+
+func TestServerLimitIsExact(t *testing.T) {
+	for _, limit := range []int{-1, 0, 1, 3, 30} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			sockettest.NeedExactBacklog(t)
+			var srv local.Server
+			srv.SetMaxPendingConnections(limit)
+			srv.SetListenBacklogSize(1)
+			var news atomic.Int64
+			srv.OnNewConnection(func() { news.Add(1) })
+			listenWith(t, &srv)
+			may := max(limit, 0)
+			for i := range may + queued {
+				if err := connecting(t, &srv).WaitForConnected(sockettest.Long()); err != nil {
+					t.Fatalf("client %d: %v", i, err)
+				}
+			}
+			waiting := connecting(t, &srv)
+			if err := waiting.WaitForConnected(sockettest.Short()); !errors.Is(err, sock.SocketTimeoutError) {
+				t.Fatalf("client %d: %v; want it to wait, because %d may be pending", may+queued, err, limit)
+			}
+			if got := news.Load(); got != int64(may) {
+				t.Errorf("%d connections were accepted; want %d", got, may)
+			}
+
+			// Each that is taken lets in one more, and not two.
+			for i := range 3 {
+				if limit <= 0 {
+					c, err := srv.AcceptContext(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.Abort()
+				} else {
+					closeLater(t, srv.NextPendingConnection()).Abort()
+				}
+				if err := waiting.WaitForConnected(sockettest.Long()); err != nil {
+					t.Fatalf("the client that waited, when one was taken: %v", err)
+				}
+				waiting = connecting(t, &srv)
+				if err := waiting.WaitForConnected(sockettest.Short()); !errors.Is(err, sock.SocketTimeoutError) {
+					t.Fatalf("a client that comes after %d were taken: %v; want it to wait", i+1, err)
+				}
+				if limit > 0 {
+					sockettest.Eventually(t, "another one is pending", func() bool { return news.Load() == int64(may+i+1) })
+				}
+			}
+		})
+	}
+}
+
+func TestServerLimitZeroAcceptsOnlyWhileSomebodyWaits(t *testing.T) {
+	for _, limit := range []int{0, -5} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			var srv local.Server
+			srv.SetMaxPendingConnections(limit)
+			listenWith(t, &srv)
+			for range 5 {
+				dial(t, &srv)
+			}
+			sockettest.Stays(t, "nothing is pending", func() bool { return !srv.HasPendingConnections() && srv.NextPendingConnection() == nil })
+			must(t, srv.WaitForNewConnection(0)) // a look is enough: a client is there
+			must(t, srv.WaitForNewConnection(0)) // and the same one is pending still
+			if closeLater(t, srv.NextPendingConnection()); srv.HasPendingConnections() {
+				t.Error("a wait has let in more than one")
+			}
+			for range 2 {
+				c, err := srv.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Close()
+				sockettest.Stays(t, "nothing is pending", func() bool { return !srv.HasPendingConnections() })
+			}
+			for range 2 { // as many as wait
+				next(t, &srv)
+			}
+			wantIs(t, "a wait without a client", srv.WaitForNewConnection(0), sock.SocketTimeoutError)
+		})
+	}
+}
+
+func TestServerLimitCanBeRaisedWhileListening(t *testing.T) {
+	var srv local.Server
+	srv.SetMaxPendingConnections(0)
+	var news atomic.Int64
+	srv.OnNewConnection(func() { news.Add(1) })
+	listenWith(t, &srv)
+	for range 6 {
+		dial(t, &srv)
+	}
+	for limit := range 6 {
+		srv.SetMaxPendingConnections(limit)
+		sockettest.Eventually(t, "as many are pending as the limit allows", func() bool { return news.Load() == int64(limit) })
+	}
+	srv.SetMaxPendingConnections(1) // those that are pending stay
+	for range 5 {
+		closeLater(t, srv.NextPendingConnection())
+	}
+	next(t, &srv)
+}
+
+func TestServerServesMoreClientsThanItsLimit(t *testing.T) {
+	srv := listen(t)
+	const clients = 200
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			c, err := local.Dial(srv.FullServerName())
+			if err != nil {
+				t.Errorf("client %d: %v", i, err)
+				return
+			}
+			defer c.Close()
+			if _, err := fmt.Fprintf(c, "%8d", i); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+			got := make([]byte, 8)
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != fmt.Sprintf("%8d", i) {
+				t.Errorf("client %d: read %q, %v", i, got, err)
+			}
+		})
+	}
+	for range clients {
+		c := next(t, srv)
+		wg.Go(func() {
+			defer c.Close()
+			if _, err := io.CopyN(c, c, 8); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestServerPauseStaysOverTakingAndListening(t *testing.T) {
+	srv := listen(t)
+	dial(t, srv)
+	sockettest.Eventually(t, "the first is pending", srv.HasPendingConnections)
+	srv.PauseAccepting()
+	for range 3 {
+		dial(t, srv)
+	}
+	closeLater(t, srv.NextPendingConnection())
+	sockettest.Stays(t, "nothing is accepted while paused", func() bool { return !srv.HasPendingConnections() })
+	wantIs(t, "a wait while paused", srv.WaitForNewConnection(sockettest.Short()), sock.SocketTimeoutError)
+	ctx, cancel := context.WithTimeout(t.Context(), sockettest.Short())
+	defer cancel()
+	_, err := srv.AcceptContext(ctx)
+	wantIs(t, "AcceptContext while paused", err, context.DeadlineExceeded)
+	accepted := sockettest.Go(func() net.Conn { c, _ := srv.Accept(); return c })
+	srv.SetMaxPendingConnections(7) // does not resume either
+	sockettest.Stays(t, "Accept gets nothing while paused", func() bool { return len(accepted) == 0 })
+	srv.ResumeAccepting()
+	if c := sockettest.Done(t, "Accept returns after resuming", accepted); c != nil {
+		c.Close()
+	}
+	next(t, srv)
+	next(t, srv)
+
+	srv.PauseAccepting()
+	must(t, srv.Close())
+	listenWith(t, srv)
+	dial(t, srv)
+	sockettest.Stays(t, "nothing is accepted after listening anew", func() bool { return !srv.HasPendingConnections() })
+	srv.ResumeAccepting()
+	next(t, srv)
+}
+
+func TestServerPauseAcceptingWhenItReturnsAcceptsNoMore(t *testing.T) {
+	srv := listen(t)
+	for range 100 {
+		srv.PauseAccepting()
+		c := dial(t, srv)
+		if srv.HasPendingConnections() {
+			t.Fatal("a connection was accepted after PauseAccepting")
+		}
+		srv.ResumeAccepting()
+		next(t, srv).Abort()
+		c.Abort()
+	}
+}
+
+func TestDialFullBacklogWaitsUntilItsContextEnds(t *testing.T) {
+	srv, resume := queueFull(t)
+	before, known := sockettest.CPUTime()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), sockettest.Scale(300*time.Millisecond))
+	defer cancel()
+	_, err := local.DialContext(ctx, srv.FullServerName())
+	wantIs(t, "DialContext", err, sock.SocketTimeoutError, context.DeadlineExceeded, os.ErrDeadlineExceeded)
+	after, _ := sockettest.CPUTime()
+	if took := time.Since(start); known && after-before > took/5 {
+		t.Errorf("a wait of %v has cost %v of processor time", took, after-before)
+	}
+
+	ctx, cancelNow := context.WithCancel(t.Context())
+	dialled := sockettest.Go(func() error { _, err := local.DialContext(ctx, srv.FullServerName()); return err })
+	time.Sleep(time.Millisecond)
+	cancelNow()
+	wantIs(t, "DialContext", sockettest.Done(t, "DialContext returns", dialled), sock.SocketTimeoutError, context.Canceled)
+
+	waiting := connecting(t, srv)
+	wantState(t, waiting, sock.ConnectingState)
+	wantIs(t, "WaitForConnected", waiting.WaitForConnected(small), sock.SocketTimeoutError)
+	wantState(t, waiting, sock.ConnectingState) // a wait's end is not the attempt's
+	context := closeLater(t, new(local.Socket))
+	made := sockettest.Go(func() error { return context.ConnectContext(t.Context(), srv.FullServerName()) })
+	resume()
+	must(t, waiting.WaitForConnected(sockettest.Long()))
+	must(t, sockettest.Done(t, "ConnectContext returns", made))
+	wantState(t, waiting, sock.ConnectedState)
+}
+
+func TestDialFullBacklogThenServerCloses(t *testing.T) {
+	srv, _ := queueFull(t)
+	waiting := connecting(t, srv)
+	log := watch(t, waiting)
+	must(t, srv.Close())
+	err := waiting.WaitForConnected(sockettest.Long())
+	if !errors.Is(err, sock.HostNotFoundError) && !errors.Is(err, sock.ConnectionRefusedError) {
+		t.Errorf("WaitForConnected: %v", err)
+	}
+	wantState(t, waiting, sock.UnconnectedState)
+	sockettest.Eventually(t, "the callbacks are told", func() bool { return len(log.all()) == 2 })
+	log.want(t, sock.CodeOf(err).Name(), "UnconnectedState")
+	if waiting.Err() == nil || waiting.Err().Error() != err.Error() {
+		t.Errorf("Err: %v; want %v", waiting.Err(), err)
+	}
+}
+
+func TestDialFullBacklogGivenUp(t *testing.T) {
+	srv, _ := queueFull(t)
+	for name, giveUp := range map[string]func(*local.Socket){
+		"Close":                func(c *local.Socket) { must(t, c.Close()) },
+		"Abort":                (*local.Socket).Abort,
+		"DisconnectFromServer": (*local.Socket).DisconnectFromServer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connecting(t, srv)
+			log := watch(t, c)
+			waits := []<-chan error{
+				sockettest.Go(func() error { return c.WaitForConnected(sock.Forever) }),
+				sockettest.Go(func() error { return c.WaitForReadyRead(sock.Forever) }),
+				sockettest.Go(func() error { return c.WaitForDisconnected(sock.Forever) }),
+				sockettest.Go(func() error { _, err := c.Read(make([]byte, 1)); return err }),
+			}
+			time.Sleep(time.Millisecond)
+			giveUp(c)
+			wantState(t, c, sock.UnconnectedState)
+			for i, w := range waits {
+				if err := sockettest.Done(t, "who waits returns", w); err == nil || errors.Is(err, sock.SocketTimeoutError) {
+					t.Errorf("wait %d: %v", i, err)
+				}
+			}
+			log.want(t, "UnconnectedState") // no error, and no disconnected: there was no connection
+			if c.Err() != nil {
+				t.Errorf("the error is %v; want none", c.Err())
+			}
+		})
+	}
+}
