@@ -142,12 +142,12 @@ func TestServerSocketGroup(t *testing.T) {
 	srv.SetSocketOptions(local.GroupAccessOption)
 	must(t, srv.Listen(path))
 	defer srv.Close()
-	wantOK(t, "a member", do(actorAs(t, nobodys, nobodys, 12345), "dial", path))
-	wantOK(t, "a member by its effective group", do(actorAs(t, nobodys, 12345), "dial", path))
-	wantErr(t, "somebody else", do(actorAs(t, nobodys, nobodys), "dial", path), sock.SocketAccessError)
+	wantOK(t, "a member", do(actorAs(t, nobodys, 12345), "dial", path))
+	wantOK(t, "a member by its effective group", do(actorAs(t, 12345), "dial", path))
+	wantErr(t, "somebody else", do(actorAs(t, nobodys), "dial", path), sock.SocketAccessError)
 	// A user may not give a file to a group that he is not in, and leaves nothing.
 	sticky := filepath.Join(openDir(t, 0o777|fs.ModeSticky), "s")
-	p := actorAs(t, nobodys, nobodys, 12345)
+	p := actorAs(t, nobodys, 12345)
 	wantErr(t, "a group that it is not in", do(p, "listen", sticky, "2", "group=12346"), sock.SocketAccessError)
 	if _, err := os.Lstat(sticky); err == nil {
 		t.Error("a file is left")
@@ -172,7 +172,7 @@ func TestServerGroupAccessInASetgidDirectory(t *testing.T) {
 		if st := fileAt(t, path); int(st.Gid) != os.Getegid() || st.Mode&0o777 != accessModes[o] {
 			t.Errorf("options %d: the file's group is %d, mode %o; want group %d, the process's", o, st.Gid, st.Mode, os.Getegid())
 		}
-		if a := do(actorAs(t, nobodys, 12345), "dial", path); !strings.HasPrefix(a, "err SocketAccessError") {
+		if a := do(actorAs(t, 12345), "dial", path); !strings.HasPrefix(a, "err SocketAccessError") {
 			t.Errorf("options %d: a member of the directory's group: %s", o, a)
 		}
 		must(t, srv.Close())
@@ -327,7 +327,7 @@ func TestServerRequirePrivateDirectory(t *testing.T) {
 	}
 	// The same for a user without privileges, whose own and root's directories are as good.
 	home := mkdir(0o700, nobodys, "home")
-	p := actorAs(t, nobodys, nobodys)
+	p := actorAs(t, nobodys)
 	wantOK(t, "listen at home", do(p, "listen", filepath.Join(home, "s"), "0", "private"))
 	wantOK(t, "close", do(p, "close"))
 	third := mkdir(0o777|fs.ModeSticky, 12345, "third")
@@ -492,8 +492,8 @@ func TestServerAccessOptionsOfAnAbstractName(t *testing.T) {
 			allowed bool
 		}{
 			"self":   {actor(t), test.self},
-			"member": {actorAs(t, nobodys, nobodys, 12345), test.member},
-			"other":  {actorAs(t, nobodys, nobodys, 12346), test.other},
+			"member": {actorAs(t, nobodys, 12345), test.member},
+			"other":  {actorAs(t, nobodys, 12346), test.other},
 		} {
 			what := fmt.Sprintf("options %d, %s", test.options, who)
 			wantOK(t, what, do(p.p, "dial", name))

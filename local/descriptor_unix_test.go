@@ -71,7 +71,7 @@ func foreign(t *testing.T) map[string]sock.Descriptor {
 	all := map[string]sock.Descriptor{
 		"invalid":       {},
 		"minus one":     sock.FromFd(^uintptr(0)),
-		"huge":          sock.FromFd(1 << 40),
+		"huge":          sock.FromFd(^uintptr(0) >> 1),
 		"closed":        sock.FromFd(uintptr(closed)),
 		"file":          sock.FromFd(uintptr(fileFd)),
 		"pipe":          sock.FromFd(uintptr(pipe[0])),

@@ -207,31 +207,36 @@ func (l *eventLog) want(t testing.TB, events ...string) {
 	}
 }
 
-// watch returns a log of everything that a socket's callbacks are told; it also checks what must hold when they are.
-func watch(t testing.TB, c *local.Socket) *eventLog {
+// watch returns a log of everything that a socket's callbacks are told.
+func watch(_ testing.TB, c *local.Socket) *eventLog {
 	l := new(eventLog)
+	c.OnConnected(func() { l.add("connected") })
+	c.OnDisconnected(func() { l.add("disconnected") })
+	c.OnStateChanged(func(st sock.State) { l.add("%v", st) })
+	c.OnErrorOccurred(func(e sock.SocketError) { l.add("%s", e.Name()) })
+	c.OnReadyRead(func() { l.add("readyRead") })
+	c.OnBytesWritten(func(n int64) { l.add("bytesWritten %d", n) })
+	return l
+}
+
+// watchOnce is watch for a socket that has one connection, so that a callback finds the socket as it was told; it checks that.
+func watchOnce(t testing.TB, c *local.Socket) *eventLog {
 	c.OnConnected(func() {
-		l.add("connected")
 		if st := c.State(); st != sock.ConnectedState {
 			t.Errorf("in OnConnected the state is %v", st)
 		}
 	})
 	c.OnDisconnected(func() {
-		l.add("disconnected")
 		if st := c.State(); st != sock.UnconnectedState {
 			t.Errorf("in OnDisconnected the state is %v", st)
 		}
 	})
-	c.OnStateChanged(func(st sock.State) { l.add("%v", st) })
 	c.OnErrorOccurred(func(e sock.SocketError) {
-		l.add("%s", e.Name())
 		if c.ErrorString() == "" {
 			t.Errorf("in OnErrorOccurred(%v) there is no error string", e)
 		}
 	})
-	c.OnReadyRead(func() { l.add("readyRead") })
-	c.OnBytesWritten(func(n int64) { l.add("bytesWritten %d", n) })
-	return l
+	return watch(t, c)
 }
 
 // readAvailable returns all that can be read now.

@@ -151,14 +151,13 @@ func TestPassDescriptorsAmongBytes(t *testing.T) {
 			})
 			var got []byte
 			var came []sock.Descriptor
-			at := -1
 			buf := make([]byte, 60_000)
 			b.SetReadDeadline(time.Now().Add(sockettest.Long()))
 			for len(got) < len(whole) {
 				n, ds, err := b.ReceiveDescriptors(buf)
 				must(t, err)
 				if len(ds) > 0 {
-					at = len(got)
+					at := len(got)
 					if sizes[0] < at || sizes[0] >= at+n {
 						t.Errorf("sizes %v: they came with bytes %d to %d", sizes, at, at+n)
 					}

@@ -92,7 +92,7 @@ func TestPeerOfAnotherUser(t *testing.T) {
 		many = append(many, g)
 	}
 	for _, groups := range [][]int{nil, {12345}, many} {
-		child := actorAs(t, nobodys, 65533, groups...)
+		child := actorAs(t, 65533, groups...)
 		wantOK(t, "dial", do(child, "dial", path))
 		p := peerOf(t, next(t, srv))
 		wantPeer(t, "the client", p, local.Peer{PID: child.PID(), UID: nobodys, GID: 65533, Groups: append([]int{}, groups...)})
@@ -105,7 +105,7 @@ func TestPeerOfAnotherUser(t *testing.T) {
 	}
 	// Who listens as another user is that one to its clients, although this process could be anybody.
 	dir := openDir(t, 0o777|os.ModeSticky)
-	child := actorAs(t, nobodys, nobodys)
+	child := actorAs(t, nobodys)
 	wantOK(t, "listen", do(child, "listen", dir+"/s", "0"))
 	c := closeLater(t, dialName(t, dir+"/s"))
 	wantPeer(t, "the server", peerOf(t, c), local.Peer{PID: child.PID(), UID: nobodys, GID: nobodys, Groups: []int{}})
@@ -144,7 +144,7 @@ func TestServerSetAdmitRefusesAnotherUserBeforePending(t *testing.T) {
 			srv.OnAcceptError(func(err error) { errs <- err })
 			must(t, srv.Listen(path))
 			defer srv.Close()
-			stranger := actorAs(t, nobodys, nobodys)
+			stranger := actorAs(t, nobodys)
 			friend := actor(t)
 			for range 3 {
 				wantOK(t, "dial", do(stranger, "dial", path))
@@ -251,7 +251,7 @@ func TestConnContextTellsHandlersWhoCalls(t *testing.T) {
 		wantPeer(t, "the handler", <-seen, ourselves(t))
 	}
 	if os.Geteuid() == 0 {
-		p := actorAs(t, nobodys, 65533, 12345)
+		p := actorAs(t, 65533, 12345)
 		if a := do(p, "get", path); a != fmt.Sprint("ok ", p.PID()) {
 			t.Errorf("another user gets: %s", a)
 		}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package local_test
 
 import (
@@ -62,9 +64,7 @@ var _ = sockettest.Child("dial", func() {
 	if len(os.Args) > 3 {
 		id, err := strconv.Atoi(os.Args[3])
 		mustChild(err)
-		mustChild(syscall.Setgroups(nil))
-		mustChild(syscall.Setgid(id))
-		mustChild(syscall.Setuid(id))
+		mustChild(sockettest.BecomeUser(id))
 	}
 	if err := c.ConnectToServer(os.Args[2], sock.ReadWrite); err != nil {
 		fmt.Println(sock.CodeOf(err).Name())

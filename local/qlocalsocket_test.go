@@ -6,6 +6,7 @@ package local_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func TestQLocalSocket_server_connectionsCount(t *testing.T) {
 // 3. Qt's errorString is "Unknown error" before there is one; ours is "".
 func TestQLocalSocket_socket_basic(t *testing.T) {
 	var c local.Socket
-	log := watch(t, &c)
+	log := watchOnce(t, &c)
 	if c.ServerName() != "" || c.FullServerName() != "" {
 		t.Errorf("names %q, %q", c.ServerName(), c.FullServerName())
 	}
@@ -178,7 +179,7 @@ func TestQLocalSocket_listenAndConnect(t *testing.T) {
 				}
 				for i := range connections {
 					c := closeLater(t, new(local.Socket))
-					log := watch(t, c)
+					log := watchOnce(t, c)
 					if err := c.ConnectToServer(name, 0); (err == nil) != canListen {
 						t.Fatal(err)
 					}
@@ -311,7 +312,7 @@ func TestQLocalSocket_connectWithOpen(t *testing.T) {
 	srv := newQtServer(t)
 	must(t, srv.Listen(sockettest.Name(t)))
 	c := closeLater(t, new(local.Socket))
-	log := watch(t, c)
+	log := watchOnce(t, c)
 	must(t, c.SetServerName(srv.FullServerName()))
 	must(t, c.ConnectToServer("", sock.ReadWrite))
 	must(t, srv.WaitForNewConnection(sockettest.Long()))
@@ -324,10 +325,7 @@ func TestQLocalSocket_connectWithOpen(t *testing.T) {
 
 // 9. Go has no overriding: a type that embeds a Socket and has another Close connects as a Socket does.
 func TestQLocalSocket_connectWithOldOpen(t *testing.T) {
-	type overridden struct {
-		*local.Socket
-		closed bool
-	}
+	type overridden struct{ *local.Socket }
 	srv := newQtServer(t)
 	must(t, srv.Listen(sockettest.Name(t)))
 	c := overridden{Socket: closeLater(t, new(local.Socket))}
@@ -349,7 +347,7 @@ func TestQLocalSocket_sendData(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := closeLater(t, new(local.Socket))
-			log := watch(t, c)
+			log := watchOnce(t, c)
 			c.ConnectToServer(name, 0)
 			if err := srv.WaitForNewConnection(sockettest.Long()); (err == nil) != canListen || errors.Is(err, sock.SocketTimeoutError) {
 				t.Fatal(err)
@@ -603,9 +601,11 @@ func TestQLocalSocket_simpleCommandProtocol2(t *testing.T) {
 	}
 	writer.Abort()
 	wantState(t, writer, sock.UnconnectedState)
-	if log.count("disconnected") != 1 || writer.BytesToWrite() != 0 || writer.IsValid() {
-		t.Errorf("%d signals, %d bytes to write", log.count("disconnected"), writer.BytesToWrite())
+	if writer.BytesToWrite() != 0 || writer.IsValid() {
+		t.Errorf("%d bytes to write", writer.BytesToWrite())
 	}
+	// Another goroutine may be telling of bytesWritten, and then tells of this, too.
+	sockettest.Eventually(t, "disconnected is told", func() bool { return log.count("disconnected") == 1 })
 	if err := reader.WaitForDisconnected(sockettest.Long()); err != nil && reader.State() != sock.UnconnectedState {
 		t.Error(err)
 	}
@@ -703,7 +703,7 @@ func TestQLocalSocket_threadedConnection(t *testing.T) {
 					}
 					line, err := c.ReadLine(0)
 					if string(line) != "test\n" || news.Load() > 1 {
-						return fmt.Errorf("read %q, %v with %d signals", line, err, news.Load())
+						return fmt.Errorf("read %q with %d signals: %w", line, news.Load(), cmp.Or(err, errors.New("no error")))
 					}
 					return c.Close()
 				}))
@@ -1008,7 +1008,7 @@ func TestQLocalSocket_bytesWrittenSignal(t *testing.T) {
 // 35.
 func TestQLocalSocket_syncDisconnectNotify(t *testing.T) {
 	_, client, server := qtPair(t)
-	watch(t, client) // checks the state
+	watchOnce(t, client) // checks the state
 	server.Abort()
 	wantIs(t, "WaitForReadyRead", client.WaitForReadyRead(sockettest.Long()), local.PeerClosedError)
 	_, err := client.WriteBuffered([]byte{0})
@@ -1018,7 +1018,7 @@ func TestQLocalSocket_syncDisconnectNotify(t *testing.T) {
 // 36. As 31: disconnected is told once.
 func TestQLocalSocket_asyncDisconnectNotify(t *testing.T) {
 	_, client, server := qtPair(t)
-	log := watch(t, client)
+	log := watchOnce(t, client)
 	server.Abort()
 	sockettest.Eventually(t, "disconnected is told", func() bool { return log.last() == "disconnected" })
 	log.want(t, "RemoteHostClosedError", "ClosingState", "UnconnectedState", "disconnected")

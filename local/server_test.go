@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,7 +67,7 @@ func TestServerZeroValueIsReady(t *testing.T) {
 
 func TestServerSettersReadBack(t *testing.T) {
 	var srv local.Server
-	for _, n := range []int{0, 1, -1, 1 << 31, -1 << 31, 1<<63 - 1, -1 << 63} {
+	for _, n := range []int{0, 1, -1, math.MaxInt32, math.MinInt32, math.MaxInt, math.MinInt} {
 		srv.SetMaxPendingConnections(n)
 		srv.SetListenBacklogSize(n)
 		if srv.MaxPendingConnections() != n || srv.ListenBacklogSize() != n {

@@ -987,9 +987,7 @@ func TestSocketIsUsedAgain(t *testing.T) {
 			return client.WaitForDisconnected(sockettest.Long())
 		}())
 	}
-	if log.count("connected") != 4 || log.count("disconnected") != 4 {
-		t.Errorf("events: %q", log.all())
-	}
+	sockettest.Eventually(t, "each connection and each end is told", func() bool { return log.count("connected") == 4 && log.count("disconnected") == 4 })
 	must(t, client.ConnectToServer(srv.FullServerName(), 0))
 	server := next(t, srv)
 	if n := client.BytesAvailable(); n != 0 || client.Err() != nil {

@@ -152,11 +152,11 @@ func actor(t testing.TB) *sockettest.Process { return sockettest.Start(t, "actor
 // nobodys is a user who is not this one.
 const nobodys = 65534
 
-// actorAs starts an actor as another user.
-func actorAs(t testing.TB, uid, gid int, groups ...int) *sockettest.Process {
+// actorAs starts an actor as another user, in groups.
+func actorAs(t testing.TB, gid int, groups ...int) *sockettest.Process {
 	t.Helper()
 	sockettest.NeedRoot(t)
-	args := []string{"-1", strconv.Itoa(uid), strconv.Itoa(gid)}
+	args := []string{"-1", strconv.Itoa(nobodys), strconv.Itoa(gid)}
 	for _, g := range groups {
 		args = append(args, strconv.Itoa(g))
 	}
@@ -454,7 +454,7 @@ func TestAnotherUsersSocketIsNeverRemoved(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), strconv.Itoa(nobodys)) {
 		t.Errorf("the error does not say whose it is: %v", err)
 	}
-	p := actorAs(t, nobodys, nobodys)
+	p := actorAs(t, nobodys)
 	wantErr(t, "RemoveStale of root's", do(p, "rmstale", ours), sock.AddressInUseError)
 	wantErr(t, "RemoveServer of root's", do(p, "rm", ours), sock.SocketAccessError)
 	wantErr(t, "Listen on root's", do(p, "listen", ours, "0", "replace"), sock.AddressInUseError)
@@ -469,13 +469,13 @@ func TestAnotherUsersSocketIsNeverRemoved(t *testing.T) {
 func TestReplaceStaleWithoutPrivileges(t *testing.T) {
 	dir := openDir(t, 0o777|fs.ModeSticky)
 	path := filepath.Join(dir, "s")
-	p := actorAs(t, nobodys, nobodys)
+	p := actorAs(t, nobodys)
 	for _, mode := range []fs.FileMode{0o777, 0o700, 0o444, 0} {
 		leave(t, path)
 		must(t, os.Chown(path, nobodys, nobodys))
 		must(t, os.Chmod(path, mode))
 		wantOK(t, fmt.Sprintf("listen, mode %04o", mode), do(p, "listen", path, "0", "replace"))
-		second := actorAs(t, nobodys, nobodys)
+		second := actorAs(t, nobodys)
 		must(t, os.Chmod(path, mode))
 		wantErr(t, "RemoveStale of the living", do(second, "rmstale", path), sock.AddressInUseError)
 		second.Kill()
@@ -547,7 +547,7 @@ func TestReplaceStaleLockMadeBySomebodyElse(t *testing.T) {
 		lock := lockName(path, nobodys)
 		must(t, os.WriteFile(lock, nil, mode))
 		must(t, os.Chmod(lock, mode)) // root's
-		p := actorAs(t, nobodys, nobodys)
+		p := actorAs(t, nobodys)
 		wantOK(t, "Listen on a free name", do(p, "listen", path, "0", "replace"))
 		wantOK(t, "Close", do(p, "close"))
 		leave(t, path)
@@ -565,7 +565,7 @@ func TestReplaceStaleLockLeftBehind(t *testing.T) {
 	p := actor(t)
 	if uid == 0 {
 		uid = nobodys
-		p = actorAs(t, nobodys, nobodys)
+		p = actorAs(t, nobodys)
 	}
 	for _, mode := range []fs.FileMode{0o600, 0} { // 0600 less the umask
 		leave(t, path)
