@@ -7,17 +7,22 @@ import (
 	"anteroom/local"
 )
 
-// An address says where a server is. So far that is always a local name.
+// An address says where a server is: a local name or, for a server itself, a socket that it was started with.
 type address struct {
-	name string // as package local takes it
-	full string // the path, or the abstract name with its @
+	name   string // as package local takes it; "" if it was passed
+	full   string // the path, or the abstract name with its @; "" if it was passed
+	passed bool   // by systemd, or another that speaks its protocol
+	fdName string // which of those that were passed; "": the only one
 }
 
 // schemes are the words before a colon that do not begin a local name, but another kind of address. They are kept for what they mean, also
 // where this program does not know it yet: a script that says tcp:… must never find itself at a file of that name.
 var schemes = []string{"exec", "fd", "pipe", "systemd", "tcp", "tls", "unix"}
 
-const localScheme = "local:"
+const (
+	localScheme   = "local:"
+	systemdScheme = "systemd"
+)
 
 // parseAddress reads an address:
 //
@@ -38,7 +43,18 @@ func parseAddress(s string) (address, *failure) {
 	if err != nil {
 		return address{}, &failure{status: exitUsage, err: err}
 	}
-	return address{name, full}, nil
+	return address{name: name, full: full}, nil
+}
+
+// parseServed reads the address of a server of ours, which may also be
+//
+//	systemd:         the socket that the process was started with
+//	systemd:FDNAME   the one of that name
+func parseServed(s string) (address, *failure) {
+	if scheme, name, found := strings.Cut(s, ":"); found && strings.EqualFold(scheme, systemdScheme) {
+		return address{passed: true, fdName: name}, nil
+	}
+	return parseAddress(s)
 }
 
 // foreign returns a failure if s is an address of a kind that is known, and not supported.
@@ -49,6 +65,10 @@ func foreign(s string) *failure {
 		what = "stdin and stdout"
 	case strings.HasPrefix(s, `\\`):
 		what = "Windows' pipes"
+	case found && strings.EqualFold(scheme, systemdScheme):
+		f := usage("only serve takes %s", s)
+		f.hints = []string{"a local server of that name is " + localScheme + s}
+		return f
 	case found && isScheme(scheme):
 		what = scheme + ": addresses"
 	default:
@@ -77,12 +97,12 @@ func (a address) hints() []string {
 }
 
 // oneAddress reads the only operand of a command.
-func oneAddress(operands []string) (address, error) {
+func oneAddress(operands []string, parse func(string) (address, *failure)) (address, error) {
 	switch len(operands) {
 	case 0:
 		return address{}, usage("there is no address")
 	case 1:
-		a, f := parseAddress(operands[0])
+		a, f := parse(operands[0])
 		if f != nil {
 			return address{}, f
 		}

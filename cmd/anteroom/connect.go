@@ -61,7 +61,7 @@ func runConnect(w *world, args []string) error {
 			return usage("the duration of --wait follows an equals sign: --wait=%s", operands[0])
 		}
 	}
-	at, err := oneAddress(operands)
+	at, err := oneAddress(operands, parseAddress)
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,10 @@ func peerWords(c *local.Socket) string {
 	if err != nil {
 		return ""
 	}
+	return peerText(p)
+}
+
+func peerText(p local.Peer) string {
 	var words []string
 	if p.PID > 0 {
 		words = append(words, fmt.Sprintf("process %d", p.PID))

@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -15,8 +17,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"anteroom": main})
+	programs := map[string]func(){"anteroom": main}
+	maps.Copy(programs, others)
+	testscript.Main(suite{m}, programs)
 }
+
+// others are programs that the scripts run beside ours.
+var others = map[string]func(){}
 
 // A suite runs the tests and looks for what they have left behind.
 type suite struct{ m *testing.M }
@@ -29,6 +36,7 @@ func (s suite) Run() int { return sockettest.Main(s.m) }
 //	exits STATUS PROGRAM ARG…    as exec, for a program that must end with a status
 //	[root]                       the tests run as root
 //	[sigint]                     SIGINT is not ignored, as it is in a shell's background
+//	[interop:PROGRAM]            somebody else's program is here; it must be where ANTEROOM_REQUIRE_INTEROP is set
 func TestScripts(t *testing.T) {
 	temp, scripts := sockettest.Dir(t), atomic.Int32{} // the scripts' own is too long for a socket's address on some systems
 	testscript.Run(t, testscript.Params{
@@ -48,6 +56,13 @@ func TestScripts(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			case "sigint":
 				return !signal.Ignored(os.Interrupt), nil
+			}
+			if program, ok := strings.CutPrefix(cond, "interop:"); ok {
+				_, err := exec.LookPath(program)
+				if os.Getenv("ANTEROOM_REQUIRE_INTEROP") != "" {
+					return err == nil, err
+				}
+				return err == nil, nil
 			}
 			return false, errors.New("there is no such condition")
 		},

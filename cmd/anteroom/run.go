@@ -22,6 +22,8 @@ var commands = []command{
 	{"demo", helpDemo, runDemo},
 	{"serve", helpServe, runServe},
 	{"connect", helpConnect, runConnect},
+	{"ls", helpList, runList},
+	{"rm", helpRemove, runRemove},
 	{"name", helpName, runName},
 }
 
@@ -33,6 +35,8 @@ Usage: anteroom COMMAND [FLAG…] [ARGUMENT…]
   demo       see a server and its clients at work; ends by itself
   serve      serve a name: a process per connection, or stdin and stdout
   connect    talk to a server: stdin goes to it, what it says to stdout
+  ls         list the servers of this machine, and what has crashed
+  rm         remove the files of servers that have crashed
   name       print the path that a name means
   help       say how to use a command
 
@@ -44,6 +48,7 @@ Addresses:
   /PATH         a file
   @NAME         an abstract name, which has no file; Linux only
   local:NAME    the name, whatever it looks like: local:tcp:80
+  systemd:      for serve only: the socket that systemd has passed
 
 Exit status:
   0    done                          4    permission denied

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -28,6 +30,13 @@ to it; the end of either side is passed on; then serve ends.
       --access WHO          who may connect: user, group, other, or several of
                             them with commas, or world for all three
                             (default: as the umask says)
+      --group GROUP         the group that --access group means, by name or number
+                            (default: serve's own)
+      --allow-uid USER,…    only these users may connect, by name or number, and
+      --allow-gid GROUP,…   those of these groups; nobody else, not even serve's
+                            own user. Who is refused is told on stderr
+      --replace-stale       take the name over from a server that has crashed, if
+                            the kernel proves that it has; never from a live one
       --max-pending N       how many connections are accepted ahead (default 30)
       --backlog N           how many more the system queues (default: its limit)
       --max-conns N         how many processes run at once (default 100); further
@@ -36,8 +45,14 @@ to it; the end of either side is passed on; then serve ends.
   -q, --quiet               say nothing but errors
   -v, --verbose             say who connects, and how CMD ends
 
+With systemd: as the address, serve takes the socket that systemd, or another
+that speaks its protocol (LISTEN_FDS), has started it with; with systemd:FDNAME
+the one of that name. Its file stays, and who may connect, as far as the file
+says it, was decided by whoever has made it.
+
 CMD finds in its environment:
-  ANTEROOM_SERVER_NAME    the name that is served, as it was given
+  ANTEROOM_SERVER_NAME    the name that is served, as it was given; with
+                          systemd: the socket's path, or abstract name
   ANTEROOM_CONN_ID        the connection's number, from 1 on
   ANTEROOM_PEER_PID, ANTEROOM_PEER_UID, ANTEROOM_PEER_GID
                           who has connected, if the system says it
@@ -49,14 +64,20 @@ Example: each client is told who it is
   $ anteroom serve who -- sh -c 'echo "process $ANTEROOM_PEER_PID"' &
   $ anteroom connect --wait=5s who
   process 4711
+
+Example: a server that is started by its first client
+  $ systemd-socket-activate -l /tmp/echo anteroom serve systemd: -- cat
 `
 
 // serveOptions is what serve is told.
 type serveOptions struct {
 	at         address
 	access     local.SocketOptions
+	group      string // "": this process's
+	allow      admission
+	replace    bool
 	maxPending int // -1: as it is
-	backlog    int
+	backlog    int // 0: as it is
 	maxConns   int
 	once       bool
 	command    []string // nil: stdin and stdout
@@ -71,7 +92,12 @@ func runServe(w *world, args []string) error {
 	}
 	srv := new(local.Server)
 	srv.SetSocketOptions(o.access)
+	srv.SetSocketGroup(o.group)
+	srv.SetReplaceStale(o.replace)
 	srv.SetListenBacklogSize(o.backlog)
+	if o.allow.asked() {
+		srv.SetAdmit(o.allow.admit)
+	}
 	switch {
 	case o.maxPending >= 0:
 		srv.SetMaxPendingConnections(o.maxPending)
@@ -82,11 +108,16 @@ func runServe(w *world, args []string) error {
 	caught, stop := w.signals() // before there is a file that has to be removed
 	defer stop()
 	defer srv.OnAcceptError(func(err error) { v.complain("%v", err) })()
-	if err := srv.Listen(o.at.name); err != nil {
-		return explainListen(err, o.at)
+	if o.at.passed {
+		if err := listenPassed(srv, o.at.fdName); err != nil {
+			return err
+		}
+		o.at.name = srv.FullServerName()
+	} else if err := srv.Listen(o.at.name); err != nil {
+		return explainListen(err, o)
 	}
 	defer srv.Close()
-	v.say("listening on %s", o.at.full)
+	v.say("listening on %s", srv.FullServerName())
 
 	s := &serving{w: w, v: v, o: o, srv: srv, slots: make(chan struct{}, o.maxConns), running: make(map[*exec.Cmd]bool)}
 	if o.command == nil {
@@ -100,6 +131,10 @@ func parseServe(v *voice, args []string) (o serveOptions, err error) {
 	o = serveOptions{maxPending: -1, maxConns: 100, command: command}
 	fs := newFlagSet("serve")
 	fs.text("access", o.setAccess)
+	fs.text("group", o.setGroup)
+	fs.text("allow-uid", o.allow.addUsers)
+	fs.text("allow-gid", o.allow.addGroups)
+	fs.bool("replace-stale", &o.replace)
 	fs.number("max-pending", 0, &o.maxPending)
 	fs.number("backlog", 0, &o.backlog)
 	fs.number("max-conns", 1, &o.maxConns)
@@ -115,8 +150,14 @@ func parseServe(v *voice, args []string) (o serveOptions, err error) {
 	case len(operands) > 1 && !given:
 		return o, usage("one address is enough; a command follows --: serve %s -- %s", operands[0], strings.Join(operands[1:], " "))
 	}
-	if o.at, err = oneAddress(operands); err != nil {
+	if o.at, err = oneAddress(operands, parseServed); err != nil {
 		return o, err
+	}
+	switch {
+	case o.at.passed && (o.access != local.NoOptions || o.group != "" || o.replace || o.backlog > 0):
+		return o, usage("--access, --group, --replace-stale and --backlog are for a socket that serve makes, and not for one that it is given")
+	case o.group != "" && o.access&local.GroupAccessOption == 0:
+		return o, usage("--group says which group --access group means, and that is not given")
 	}
 	if !given {
 		o.once = true
@@ -143,6 +184,51 @@ func (o *serveOptions) setAccess(s string) error {
 	return nil
 }
 
+func (o *serveOptions) setGroup(s string) error {
+	id, err := parseID(s, "group", lookupGroup)
+	o.group = strconv.Itoa(id)
+	return err
+}
+
+// listenPassed makes a server accept from the socket that the process was started with, or from the one of a name.
+func listenPassed(srv *local.Server, name string) error {
+	passed, err := sock.Activations()
+	if err != nil {
+		return &failure{status: exitUsage, err: err}
+	}
+	var fits []sock.Activation
+	var names []string
+	for _, a := range passed {
+		names = append(names, strconv.Quote(a.Name))
+		if name == "" || a.Name == name {
+			fits = append(fits, a)
+		} else {
+			a.Descriptor.Close()
+		}
+	}
+	if len(fits) == 1 {
+		if err := srv.ListenDescriptor(fits[0].Descriptor); err != nil {
+			fits[0].Descriptor.Close()
+			return fail(err)
+		}
+		return nil
+	}
+	for _, a := range fits {
+		a.Descriptor.Close()
+	}
+	switch {
+	case len(passed) == 0:
+		f := usage("systemd: no socket was passed: LISTEN_PID and LISTEN_FDS do not say so to this process")
+		f.hints = []string{`one way to pass one is "systemd-socket-activate -l PATH anteroom serve systemd: -- CMD"`}
+		return f
+	case name == "":
+		return usage("systemd: %d sockets were passed, and one is served: say which, as in systemd:FDNAME; they are named %s", len(passed), strings.Join(names, ", "))
+	case len(fits) == 0:
+		return usage("systemd: no socket was passed that is named %q; there are %s", name, strings.Join(names, ", "))
+	}
+	return usage("systemd: %d sockets were passed that are named %q, and one is served", len(fits), name)
+}
+
 // findProgram returns the file of a program, or a failure with the status of which a shell would end.
 func findProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -165,12 +251,17 @@ func onPath(name string) bool {
 	})
 }
 
-func explainListen(err error, at address) error {
+func explainListen(err error, o serveOptions) error {
+	at := o.at
 	if errors.Is(err, sock.AddressInUseError) {
 		if info, statErr := os.Lstat(at.full); statErr == nil && info.Mode()&fs.ModeSocket == 0 {
 			return fail(err) // no server can answer
 		}
-		return fail(err, fmt.Sprintf("%q shows whether a server answers there", "anteroom connect "+at.name))
+		hints := []string{fmt.Sprintf("%q shows whether a server answers there", "anteroom connect "+at.name)}
+		if !o.replace && runtime.GOOS == "linux" && at.full[0] != '@' {
+			hints = append(hints, "--replace-stale takes the name over from a server that has crashed")
+		}
+		return fail(err, hints...)
 	}
 	return fail(err, at.hints()...)
 }
