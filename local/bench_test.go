@@ -60,18 +60,31 @@ func measure(b *testing.B, op func() error) {
 	b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
 }
 
+// connected returns a client's end of a connection whose other end is given to serve, in a goroutine, until that returns.
+func connected(b *testing.B, kind int, serve func(net.Conn)) net.Conn {
+	l := kinds[kind].listen(b)
+	b.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		serve(c)
+	}()
+	c, err := kinds[kind].dial(l)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return c
+}
+
 // BenchmarkEcho sends 64 bytes there and back.
 func BenchmarkEcho(b *testing.B) {
-	for _, k := range kinds {
+	for i, k := range kinds {
 		b.Run(k.name, func(b *testing.B) {
-			l := k.listen(b)
-			defer l.Close()
-			go func() {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				defer c.Close()
+			c := connected(b, i, func(c net.Conn) {
 				buf := make([]byte, 64)
 				for {
 					n, err := c.Read(buf)
@@ -80,12 +93,7 @@ func BenchmarkEcho(b *testing.B) {
 					}
 					c.Write(buf[:n])
 				}
-			}()
-			c, err := k.dial(l)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
+			})
 			buf := make([]byte, 64)
 			measure(b, func() error {
 				if _, err := c.Write(buf); err != nil {
@@ -100,28 +108,16 @@ func BenchmarkEcho(b *testing.B) {
 
 // BenchmarkStream sends 64 KiB at a time, one way.
 func BenchmarkStream(b *testing.B) {
-	for _, k := range kinds {
+	for i, k := range kinds {
 		b.Run(k.name, func(b *testing.B) {
-			l := k.listen(b)
-			defer l.Close()
-			go func() {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				defer c.Close()
+			c := connected(b, i, func(c net.Conn) {
 				buf := make([]byte, 64<<10)
 				for {
 					if _, err := c.Read(buf); err != nil {
 						return
 					}
 				}
-			}()
-			c, err := k.dial(l)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
+			})
 			buf := make([]byte, 64<<10)
 			b.SetBytes(int64(len(buf)))
 			measure(b, func() error {

@@ -320,49 +320,6 @@ func (s *Socket) WaitBytesWritten(timeout time.Duration) error {
 
 var errNothing = errors.New("nothing is waiting to be written")
 
-// WaitDisconnected waits until the connection has ended. Meanwhile what arrives is buffered, as far as the read buffer may hold it.
-func (s *Socket) WaitDisconnected(timeout time.Duration) error {
-	const op = "wait for disconnected"
-	s.mu.Lock()
-	defer s.unlock()
-	f := s.flows()
-	if s.state == sock.UnconnectedState {
-		return s.endError(op)
-	}
-	var attempt *attempt // one that is under way may fail
-	if s.t == nil {
-		attempt = f.attempt
-	}
-	limit := limitAfter(timeout)
-	for epoch := s.epoch; s.epoch == epoch; s.fire() {
-		var cause error
-		err := f.in.wait(limit, func() bool {
-			switch {
-			case s.epoch != epoch:
-				return true
-			case s.t == nil || s.state == sock.ClosingState || s.ending:
-				return false
-			}
-			if cause = s.fill(-1); cause == ErrAgain {
-				cause = nil
-			}
-			s.announce(int64(f.rbuf.len()))
-			return cause != nil || s.cb.due()
-		})
-		switch {
-		case s.epoch != epoch:
-		case err != nil:
-			return s.failTimeout(op)
-		case cause != nil:
-			s.peerEnded("read", cause)
-		}
-	}
-	if attempt != nil && attempt.err != nil {
-		return attempt.err
-	}
-	return nil
-}
-
 // SetWriteDeadline bounds Write, and the sending of what WriteBuffered holds.
 func (s *Socket) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
