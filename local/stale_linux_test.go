@@ -1011,7 +1011,11 @@ func checkTakeOver(t *testing.T, log, answers []string, kills int) {
 				}
 			}
 		case "dead":
-			if pid == crashed {
+			switch pid {
+			case server: // it was killed when it had just begun to listen, and had not said so
+				crashes++
+				server, crashed, killed, died = "", pid, at, at
+			case crashed:
 				died = at
 			}
 		default:
