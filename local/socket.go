@@ -280,7 +280,8 @@ func (s *Socket) WaitForBytesWritten(timeout time.Duration) error {
 // WaitForDisconnected waits until the connection has ended, for at most timeout; a negative one stands for ever, and 0 for a look. What
 // arrives meanwhile is buffered, and can be read afterwards; SetReadBufferSize bounds that, and a peer who has sent more than that has
 // not ended the connection before the rest is read. It fails with SocketTimeoutError when the time has passed, which becomes the last
-// error; with the error of the attempt, if it is connecting and that fails; and with OperationError if the socket is unconnected.
+// error; with the error of the attempt, if it is connecting and that fails; and, if the socket is unconnected, with what WaitForReadyRead
+// says of that: PeerClosedError after the peer's end, else OperationError.
 //
 // Qt: QLocalSocket::waitForDisconnected
 func (s *Socket) WaitForDisconnected(timeout time.Duration) error {

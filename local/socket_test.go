@@ -1059,3 +1059,38 @@ func TestSocketCloseOfManyAtOnce(t *testing.T) {
 		eventuallyState(t, client, sock.UnconnectedState)
 	}
 }
+
+// A reader that takes a part of what there is at each signal, or after each wait, must not keep a peer waiting whose message is larger than
+// the system's buffer.
+func TestSocketReadingInPartsGetsAll(t *testing.T) {
+	for name, read := range map[string]func(c *local.Socket, got *atomic.Int64){
+		"OnReadyRead": func(c *local.Socket, got *atomic.Int64) {
+			c.OnReadyRead(func() {
+				n, _ := c.ReadAvailable(make([]byte, 64<<10))
+				got.Add(int64(n))
+			})
+		},
+		"BytesAvailable": func(c *local.Socket, got *atomic.Int64) {
+			c.OnReadyRead(func() { // takes nothing before all is there
+				if n := c.BytesAvailable(); n == large {
+					got.Store(n)
+				}
+			})
+		},
+		"WaitForReadyRead": func(c *local.Socket, got *atomic.Int64) {
+			for c.BytesAvailable() < large {
+				must(t, c.WaitForReadyRead(sockettest.Long()))
+			}
+			got.Store(c.BytesAvailable())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := pair(t)
+			sent := sockettest.Go(func() error { _, err := server.Write(make([]byte, large)); return err })
+			var got atomic.Int64
+			read(client, &got)
+			must(t, sockettest.Done(t, "all is sent", sent))
+			sockettest.Eventually(t, "all has arrived", func() bool { return got.Load() == large })
+		})
+	}
+}
