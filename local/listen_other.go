@@ -44,7 +44,7 @@ func addressOf(uintptr, bool) (*net.UnixAddr, error)          { return nil, errU
 
 func (l *listener) Network() string                       { return network }
 func (l *listener) Addr() net.Addr                        { return l.ends.addr }
-func (l *listener) Accept() (int, syscall.Errno)          { return 0, syscall.ENOSYS }
+func (l *listener) Accept() (*Socket, error)              { return nil, errUnsupported }
 func (l *listener) Wait(func(uintptr) bool) error         { return errUnsupported }
 func (l *listener) SetLimit(time.Time) error              { return errUnsupported }
 func (l *listener) Close() error                          { return errUnsupported }

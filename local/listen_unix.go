@@ -250,11 +250,21 @@ func (l *listener) SetLimit(t time.Time) error            { return l.file.SetRea
 func (l *listener) Fd() uintptr                           { return uintptr(l.fd) }
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 
-func (l *listener) Accept() (int, syscall.Errno) {
+func (l *listener) Accept() (*Socket, error) {
+	accept := sysfd.Accept
 	if l.shared.Load() {
-		return sysfd.AcceptShared(l.fd)
+		accept = sysfd.AcceptShared
 	}
-	return sysfd.Accept(l.fd)
+	fd, errno := accept(l.fd)
+	switch errno {
+	case 0:
+		c := new(Socket)
+		c.core.Hold(l.ends, fd)
+		return c, nil
+	case syscall.EAGAIN:
+		return nil, core.ErrAgain
+	}
+	return nil, errno
 }
 
 // Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.

@@ -54,12 +54,8 @@ func Listen(name string) (*Server, error) {
 
 // hooks is what the core asks of this package's sockets.
 var hooks = core.Hooks[Socket]{
-	New: func(l core.Listener, fd int) *Socket {
-		c := new(Socket)
-		c.core.Hold(l.(*listener).ends, fd)
-		return c
-	},
 	Take:    func(c *Socket) error { return c.core.Take() },
+	Release: func(c *Socket) sock.Descriptor { return c.core.Release() },
 	Discard: func(c *Socket) { c.Abort() },
 }
 
@@ -93,7 +89,7 @@ func (s *Server) Listen(name string) error {
 	if err == nil {
 		o.gid, err = lookUpGroup(group)
 	}
-	return s.c().Listen(network, func() (core.Listener, error) {
+	return s.c().Listen(network, func() (core.Listener[Socket], error) {
 		if err != nil {
 			return nil, opError("listen", p.wanted(), err)
 		}
@@ -108,7 +104,7 @@ func (s *Server) Listen(name string) error {
 
 // admission returns what decides about a new connection, or nil if all may come in: SetAdmit's function, and, for an abstract name, the
 // access options.
-func (s *Server) admission(o listenOptions, abstract bool) func(fd int) error {
+func (s *Server) admission(o listenOptions, abstract bool) func(*Socket) error {
 	s.mu.Lock()
 	admit := s.admit
 	s.mu.Unlock()
@@ -116,8 +112,8 @@ func (s *Server) admission(o listenOptions, abstract bool) func(fd int) error {
 	if admit == nil && !byOptions {
 		return nil
 	}
-	return func(fd int) error {
-		peer, err := peerOf(uintptr(fd))
+	return func(c *Socket) error {
+		peer, err := peerOf(uintptr(c.core.Pending()))
 		if err == nil && byOptions && !o.admits(peer, o.group()) {
 			err = errNotAdmitted
 		}
@@ -147,7 +143,7 @@ var errNotAdmitted = errors.New("the access options do not let this user in")
 // Qt: QLocalServer::listen(qintptr)
 func (s *Server) ListenDescriptor(d sock.Descriptor) error {
 	abstract := false
-	err := s.c().Listen(network, func() (core.Listener, error) {
+	err := s.c().Listen(network, func() (core.Listener[Socket], error) {
 		l, err := adopt(d)
 		if err != nil {
 			return nil, opError("listen", nil, err)
@@ -447,7 +443,7 @@ func (s *Server) SyscallConn() (syscall.RawConn, error) { return s.c().SyscallCo
 // File returns a duplicate of the listening socket, for another process to go on with. The caller closes it. Both accept from one queue,
 // and closing one does not affect the other, but for the socket's file: see SetUnlinkOnClose.
 func (s *Server) File() (f *os.File, err error) {
-	err = s.c().Control("file", network, func(l core.Listener) error {
+	err = s.c().Control("file", network, func(l core.Listener[Socket]) error {
 		if f, err = l.(*listener).dup(); err != nil {
 			return opError("file", l.(*listener).addr(), err)
 		}
@@ -460,7 +456,7 @@ func (s *Server) File() (f *os.File, err error) {
 //
 // Qt: QLocalServer::socketDescriptor
 func (s *Server) SocketDescriptor() (d sock.Descriptor) {
-	s.c().Control("socketDescriptor", network, func(l core.Listener) error {
+	s.c().Control("socketDescriptor", network, func(l core.Listener[Socket]) error {
 		d = sock.Lend(l.Fd())
 		return nil
 	})

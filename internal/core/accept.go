@@ -18,40 +18,44 @@ func (s *Server[T]) room() bool {
 // accept accepts one connection if it may and there is one. mu held.
 func (s *Server[T]) accept() {
 	for s.l != nil && !s.paused && !s.resting && s.room() {
-		fd, errno := s.l.Accept()
-		switch errno {
-		case 0:
+		t, err := s.l.Accept()
+		switch err {
+		case nil:
 			s.exhausted, s.pause = false, firstPause
-			s.accepted(fd)
+			s.accepted(t)
 			return
-		case syscall.EAGAIN:
+		case ErrAgain:
 			return
 		case syscall.EINTR, syscall.ECONNABORTED:
 			// It went before it was accepted: the next one.
 		default:
-			s.acceptFailed(errno)
+			if end, ok := err.(*EndError); ok {
+				s.acceptEnded(end.Err)
+			} else {
+				s.acceptFailed(err)
+			}
 			return
 		}
 	}
 }
 
 // accepted has a new connection queued: at once, or, if somebody must be asked first, in order with the callbacks. mu held.
-func (s *Server[T]) accepted(fd int) {
+func (s *Server[T]) accepted(t *T) {
 	if s.admit == nil && s.incoming == nil {
-		s.enqueue(s.hooks.New(s.l, fd))
+		s.enqueue(t)
 		return
 	}
 	l, admit := s.l, s.admit
 	s.handling++
-	s.cb.post(event{do: func() { s.ask(l, admit, fd) }})
+	s.cb.post(event{do: func() { s.ask(l, admit, t) }})
 }
 
 // ask lets the admission check and the override decide about an accepted connection. No lock is held.
-func (s *Server[T]) ask(l Listener, admit func(fd int) error, fd int) {
+func (s *Server[T]) ask(l Listener[T], admit func(*T) error, t *T) {
 	owned := true
 	defer func() { // also if one of them panics
 		if owned {
-			sock.FromFd(uintptr(fd)).Close()
+			s.hooks.Discard(t)
 		}
 		s.mu.Lock()
 		s.handling--
@@ -59,11 +63,8 @@ func (s *Server[T]) ask(l Listener, admit func(fd int) error, fd int) {
 		s.mu.Unlock()
 	}()
 	if admit != nil {
-		if err := admit(fd); err != nil {
-			s.mu.Lock()
-			s.err = err
-			s.cb.post(event{sig: sigAcceptError, err: err})
-			s.mu.Unlock()
+		if err := admit(t); err != nil {
+			s.Reject(err)
 			return
 		}
 	}
@@ -72,11 +73,11 @@ func (s *Server[T]) ask(l Listener, admit func(fd int) error, fd int) {
 	if s.l != l {
 		incoming = nil // closed meanwhile
 	} else if owned = false; incoming == nil {
-		s.enqueue(s.hooks.New(l, fd))
+		s.enqueue(t)
 	}
 	s.mu.Unlock()
 	if incoming != nil {
-		incoming(sock.FromFd(uintptr(fd)))
+		incoming(s.hooks.Release(t))
 		s.mu.Lock()
 		s.handed++
 		s.gate.tell()
@@ -85,12 +86,10 @@ func (s *Server[T]) ask(l Listener, admit func(fd int) error, fd int) {
 }
 
 // acceptFailed tells of an error of accept, once until accepting succeeds again, and rests. mu held.
-func (s *Server[T]) acceptFailed(errno syscall.Errno) {
+func (s *Server[T]) acceptFailed(cause error) {
 	if !s.exhausted {
 		s.exhausted = true
-		err := acceptError(s.l, errno)
-		s.err = err
-		s.cb.post(event{sig: sigAcceptError, err: err})
+		s.tellAcceptError(acceptError(s.l, cause))
 	}
 	s.resting = true
 	l, pause := s.l, s.pause
@@ -103,6 +102,21 @@ func (s *Server[T]) acceptFailed(errno syscall.Errno) {
 		}
 		s.unlock()
 	})
+}
+
+// acceptEnded stops listening with a listener that can accept no more. What is pending can still be taken. mu held.
+func (s *Server[T]) acceptEnded(cause error) {
+	l := s.l
+	s.ended = acceptError(l, cause)
+	s.tellAcceptError(s.ended)
+	s.stop()
+	s.cb.post(event{do: func() { l.Close() }})
+}
+
+// tellAcceptError notes an error and tells the callbacks. mu held.
+func (s *Server[T]) tellAcceptError(err error) {
+	s.err = err
+	s.cb.post(event{sig: sigAcceptError, err: err})
 }
 
 // acceptMore makes whoever accepts look again: there may be room, or accepting was resumed. mu held.
@@ -191,8 +205,8 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 	l := s.l
 	switch {
 	case l == nil:
-		s.mu.Unlock()
-		return nil, closedError("accept", network)
+		defer s.mu.Unlock()
+		return s.leftOver(network)
 	case ctx.Err() != nil:
 		s.mu.Unlock()
 		return nil, takeError(l, ctx.Err())
@@ -220,6 +234,9 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 		s.waiting--
 		s.cb.run(&s.mu) // one of them may take the connection
 		switch {
+		case s.l == nil && s.ended != nil:
+			defer s.mu.Unlock()
+			return s.leftOver(network)
 		case s.l != l:
 			s.mu.Unlock()
 			return nil, takeError(l, net.ErrClosed)
@@ -239,6 +256,17 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 	}
 }
 
+// leftOver takes what is pending of a listener that has ended by itself, and then says why it has. mu held.
+func (s *Server[T]) leftOver(network string) (*T, error) {
+	switch {
+	case s.ended == nil:
+		return nil, closedError("accept", network)
+	case s.queue.len() > 0:
+		return s.pop(), nil
+	}
+	return nil, s.ended
+}
+
 // leave sees to it that somebody accepts when the last taker has left. mu held.
 func (s *Server[T]) leave() {
 	s.leaves++
@@ -247,7 +275,7 @@ func (s *Server[T]) leave() {
 	}
 }
 
-func takeError(l Listener, cause error) error {
+func takeError(l Endpoint, cause error) error {
 	return &sock.Error{Op: "accept", Net: l.Network(), Addr: l.Addr(), Code: sock.CodeOf(cause), Err: cause}
 }
 
@@ -257,8 +285,14 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 	s.mu.Lock()
 	l := s.l
 	if l == nil {
-		s.mu.Unlock()
-		return closedError(op, network)
+		defer s.mu.Unlock()
+		switch {
+		case s.ended == nil:
+			return closedError(op, network)
+		case s.queue.len() > 0:
+			return nil
+		}
+		return s.ended
 	}
 	handed := s.handed
 	limit := limitAfter(timeout)
@@ -271,6 +305,10 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 		s.cb.run(&s.mu)
 	}
 	switch {
+	case s.l == nil && s.ended != nil && s.queue.len() == 0:
+		err = s.ended
+	case s.l == nil && s.ended != nil:
+		err = nil
 	case s.l != l:
 		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.OperationError, Err: net.ErrClosed}
 	case s.queue.len() > 0 || s.handed != handed:

@@ -11,24 +11,31 @@ import (
 	"anteroom/sock"
 )
 
-// A Listener is the system's side of a server.
-type Listener interface {
+// A Listener is the system's side of a server. T is the type of the sockets that it accepts.
+type Listener[T any] interface {
 	Endpoint
 	Poller
-	// Accept takes a connection from the system's queue and returns its descriptor. It does not wait: EAGAIN says that there is none.
-	Accept() (fd int, errno syscall.Errno)
-	// Close stops listening.
+	// Accept takes a connection from the system's queue and makes a pending socket of it. It does not wait: ErrAgain says that there is
+	// none. An EndError says that there never will be one again; any other error may pass.
+	Accept() (*T, error)
+	// Close stops listening. It may wait for goroutines of the listener's.
 	Close() error
 	Fd() uintptr
 	SyscallConn() (syscall.RawConn, error)
 }
 
+// An EndError is what Accept returns of a listener that can accept no more.
+type EndError struct{ Err error }
+
+func (e *EndError) Error() string { return e.Err.Error() }
+func (e *EndError) Unwrap() error { return e.Err }
+
 // Hooks is what a Server asks of the package above, whose sockets it queues.
 type Hooks[T any] struct {
-	// New makes a pending socket of a descriptor that l has accepted, and that it then owns.
-	New func(l Listener, fd int) *T
 	// Take makes a socket that was pending ready for use.
 	Take func(*T) error
+	// Release gives up a socket that was pending for its descriptor, which is then the caller's.
+	Release func(*T) sock.Descriptor
 	// Discard closes a socket that was pending and is not wanted.
 	Discard func(*T)
 }
@@ -41,9 +48,10 @@ type Hooks[T any] struct {
 type Server[T any] struct {
 	mu    sync.Mutex
 	hooks *Hooks[T]
-	l     Listener // nil unless listening
-	last  Listener // the same after Close, for its address
-	err   error    // the last one, an *sock.Error
+	l     Listener[T] // nil unless listening
+	last  Listener[T] // the same after Close, for its address
+	err   error       // the last one, an *sock.Error
+	ended error       // why the listener can accept no more: what Accept fails with until Close or Listen
 	cb    dispatcher
 	gate  gate
 
@@ -53,7 +61,7 @@ type Server[T any] struct {
 	limit     int
 	limited   bool // limit was set
 	paused    bool
-	admit     func(fd int) error
+	admit     func(*T) error
 	incoming  func(sock.Descriptor)
 	handed    uint64 // counts descriptors given to an override
 	deadline  time.Time
@@ -100,7 +108,7 @@ func (s *Server[T]) unlock() {
 
 // Listen makes the server accept from what open returns, which is called unless the server listens already. Admit, if not nil, decides
 // who may come in.
-func (s *Server[T]) Listen(network string, open func() (Listener, error), admit func(fd int) error) error {
+func (s *Server[T]) Listen(network string, open func() (Listener[T], error), admit func(*T) error) error {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.l != nil {
@@ -111,7 +119,7 @@ func (s *Server[T]) Listen(network string, open func() (Listener, error), admit 
 		s.err = err
 		return err
 	}
-	s.l, s.last, s.err, s.admit = l, l, nil, admit
+	s.l, s.last, s.err, s.ended, s.admit = l, l, nil, nil, admit
 	s.deadline = time.Time{}
 	s.exhausted, s.resting, s.pause = false, false, firstPause
 	s.tryAccept = func() bool {
@@ -132,44 +140,53 @@ var errListening = errors.New("the server is listening already: close it first")
 func (s *Server[T]) Close() error {
 	s.mu.Lock()
 	l := s.l
-	if l == nil {
+	if l == nil && s.ended == nil {
 		s.mu.Unlock()
 		return nil
 	}
-	s.l, s.err = nil, nil
-	if s.rest != nil {
-		s.rest.Stop()
-	}
+	s.err, s.ended = nil, nil
+	s.stop()
 	queue := s.queue.all()
 	s.queue = fifo[T]{}
-	s.gate.shut()
 	s.mu.Unlock()
-	err := l.Close()
+	var err error
+	if l != nil {
+		err = l.Close()
+	}
 	for _, t := range queue {
 		s.hooks.Discard(t)
 	}
 	return err
 }
 
+// stop forgets the listener, which the caller closes without mu. mu held.
+func (s *Server[T]) stop() {
+	s.l = nil
+	if s.rest != nil {
+		s.rest.Stop()
+	}
+	s.gate.shut()
+}
+
 // IsListening reports whether the server listens.
 func (s *Server[T]) IsListening() bool { return s.Listener() != nil }
 
 // Listener returns what the server listens with, or nil.
-func (s *Server[T]) Listener() Listener {
+func (s *Server[T]) Listener() Listener[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.l
 }
 
 // Last returns what the server listens with, or listened with last, or nil. It may be closed.
-func (s *Server[T]) Last() Listener {
+func (s *Server[T]) Last() Listener[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
 // Control calls f with what the server listens with, which stays open meanwhile; f must not call the server.
-func (s *Server[T]) Control(op, network string, f func(Listener) error) error {
+func (s *Server[T]) Control(op, network string, f func(Listener[T]) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.l == nil {
@@ -329,8 +346,15 @@ func (s *Server[T]) on(sig signal, call func(*event)) func() {
 }
 
 // acceptError says what went wrong with accepting.
-func acceptError(l Listener, errno syscall.Errno) *sock.Error {
-	return &sock.Error{Op: "accept", Net: l.Network(), Addr: l.Addr(), Code: sock.CodeOf(errno), Err: os.NewSyscallError("accept", errno)}
+func acceptError(at Endpoint, err error) error {
+	if _, ok := err.(*sock.Error); ok {
+		return err
+	}
+	code := sock.CodeOf(err)
+	if errno, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError("accept", errno)
+	}
+	return &sock.Error{Op: "accept", Net: at.Network(), Addr: at.Addr(), Code: code, Err: err}
 }
 
 // A fifo is a queue.

@@ -292,6 +292,18 @@ func (s *Socket) Hold(end Endpoint, fd int) {
 	s.end, s.mode, s.state, s.pending = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1
 }
 
+// Release gives up a connection that nobody has taken yet, and the use of the socket, for the connection's descriptor.
+func (s *Socket) Release() sock.Descriptor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := sock.FromFd(uintptr(s.pending - 1))
+	s.pending, s.state = 0, sock.UnconnectedState
+	return d
+}
+
+// Pending returns the descriptor of a connection that Hold has kept and nobody has taken yet.
+func (s *Socket) Pending() int { return int(s.pending - 1) }
+
 // Take attaches a connection that Hold has kept.
 func (s *Socket) Take() error {
 	s.mu.Lock()
