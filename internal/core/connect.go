@@ -11,15 +11,30 @@ import (
 
 // An attempt is one try to connect, which may take long.
 type attempt struct {
-	op    string
-	dial  func() (Transport, error)
-	limit time.Time
-	delay time.Duration
-	timer *time.Timer
-	err   error // why it failed
-	done  bool
-	heard bool // WaitConnected has said that the connection was made
+	op     string
+	dial   func() (Transport, error) // one that does not wait, and is tried again
+	limit  time.Time
+	delay  time.Duration
+	timer  *time.Timer
+	cancel context.CancelFunc // of a Dialer
+	err    error              // why it failed
+	done   bool
+	heard  bool // WaitConnected has said that the connection was made
 }
+
+// end notes that the attempt is over. The socket's mu held.
+func (a *attempt) end() {
+	a.done = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.cancel != nil {
+		a.cancel()
+	}
+}
+
+// A Dialer makes a connection in its own time: it may wait, and ends soon after ctx does. It calls found when it knows where to connect to.
+type Dialer func(ctx context.Context, found func()) (Transport, error)
 
 // A BusyError is what dial returns if the server is there and has no room now; Err is what the system said.
 type BusyError struct{ Err error }
@@ -37,7 +52,8 @@ const (
 // not wait. Connect returns nil if the connection is made or under way.
 func (s *Socket) Connect(end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
 	s.mu.Lock()
-	a, err := s.start(end, mode, limit, dial)
+	a := &attempt{dial: dial, limit: limit, delay: firstRetry}
+	err := s.start(a, end, mode, sock.ConnectingState, func() { s.try(a) })
 	if err == nil {
 		err = a.err
 	}
@@ -45,16 +61,94 @@ func (s *Socket) Connect(end Endpoint, mode sock.OpenMode, limit time.Time, dial
 	return err
 }
 
-// ConnectContext connects, and waits until that is done or ctx ends.
-func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
+// ConnectBackground starts a connection that dial makes, in a goroutine, within timeout.
+func (s *Socket) ConnectBackground(end Endpoint, mode sock.OpenMode, timeout time.Duration, dial Dialer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	a := &attempt{cancel: cancel}
 	s.mu.Lock()
-	if err := ctx.Err(); err != nil && s.state == sock.UnconnectedState {
-		s.begin(end, mode)
-		err = s.fail("connect", err)
+	err := s.start(a, end, mode, sock.HostLookupState, func() { go s.dial(ctx, a, dial) })
+	if err != nil {
+		cancel()
+	}
+	s.unlock()
+	return err
+}
+
+// ConnectDialing connects with dial, in the caller's goroutine, until that is done or ctx ends.
+func (s *Socket) ConnectDialing(ctx context.Context, end Endpoint, mode sock.OpenMode, dial Dialer) error {
+	s.mu.Lock()
+	if err := s.startEnded(ctx, end, mode); err != nil {
 		s.unlock()
 		return err
 	}
-	a, err := s.start(end, mode, limit, dial)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := &attempt{cancel: cancel}
+	err := s.start(a, end, mode, sock.HostLookupState, func() {
+		s.mu.Unlock()
+		s.dial(ctx, a, dial)
+		s.mu.Lock()
+	})
+	if err == nil {
+		err = a.err
+		a.heard = err == nil
+	}
+	s.unlock()
+	return err
+}
+
+// dial makes an attempt's connection.
+func (s *Socket) dial(ctx context.Context, a *attempt, dial Dialer) {
+	t, err := dial(ctx, func() {
+		s.mu.Lock()
+		s.found(a)
+		s.unlock()
+	})
+	s.mu.Lock()
+	if err != nil {
+		s.attemptFailed(a, sock.CodeOf(err), err)
+		s.unlock()
+		return
+	}
+	s.found(a)
+	s.then(func() {
+		if !a.done {
+			s.attemptMade(a, t)
+			t = nil
+		}
+	})
+	s.unlock()
+	if t != nil { // nobody wants it any more
+		t.Close()
+	}
+}
+
+// found ends the look-up of an attempt's host. mu held.
+func (s *Socket) found(a *attempt) {
+	if !a.done && s.state == sock.HostLookupState {
+		s.setState(sock.ConnectingState)
+	}
+}
+
+// startEnded fails with ctx's error, as an attempt would, if ctx has ended already. mu held.
+func (s *Socket) startEnded(ctx context.Context, end Endpoint, mode sock.OpenMode) error {
+	err := ctx.Err()
+	if err == nil || s.state != sock.UnconnectedState {
+		return nil
+	}
+	s.begin(end, mode)
+	return s.fail("connect", err)
+}
+
+// ConnectContext connects, and waits until that is done or ctx ends.
+func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
+	s.mu.Lock()
+	if err := s.startEnded(ctx, end, mode); err != nil {
+		s.unlock()
+		return err
+	}
+	a := &attempt{dial: dial, limit: limit, delay: firstRetry}
+	err := s.start(a, end, mode, sock.ConnectingState, func() { s.try(a) })
 	if err != nil {
 		s.unlock()
 		return err
@@ -74,17 +168,17 @@ func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.Ope
 	return err
 }
 
-// start begins an attempt. It fails only if the socket is in use. mu held, and let go of while callbacks run.
-func (s *Socket) start(end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) (*attempt, error) {
+// start begins an attempt, in a state, with a first step. It fails only if the socket is in use. mu held, and let go of while callbacks run.
+func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.State, step func()) error {
 	if s.state != sock.UnconnectedState {
-		return nil, s.fail("connect", &stateError{s.state})
+		return s.fail("connect", &stateError{s.state})
 	}
-	a := &attempt{op: "connect", dial: dial, limit: limit, delay: firstRetry}
+	a.op = "connect"
 	s.begin(end, mode)
 	s.flows().attempt = a
-	s.setState(sock.ConnectingState)
-	s.then(func() { s.try(a) })
-	return a, nil
+	s.setState(state)
+	s.then(step)
+	return nil
 }
 
 // A stateError says that a connection cannot be begun because of the one there is.
@@ -123,7 +217,7 @@ func (s *Socket) try(a *attempt) {
 }
 
 func (s *Socket) attemptMade(a *attempt, t Transport) {
-	a.done = true
+	a.end()
 	s.attach(t)
 	s.setState(sock.ConnectedState)
 	s.then(func() {
@@ -137,10 +231,7 @@ func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
 	if a.done {
 		return
 	}
-	a.done = true
-	if a.timer != nil {
-		a.timer.Stop()
-	}
+	a.end()
 	a.err = s.failCode(a.op, code, cause)
 	s.then(func() {
 		s.epoch++
@@ -152,10 +243,7 @@ func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
 func (s *Socket) abandon(cause error) {
 	a := s.flow.attempt
 	if !a.done {
-		a.done = true
-		if a.timer != nil {
-			a.timer.Stop()
-		}
+		a.end()
 		a.err = s.newError(a.op, sock.OperationError, cause)
 	}
 	s.epoch++

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // A Transport carries the bytes of one connection. Its calls never wait and, but for Close, are made one at a time; to wait there are its
@@ -23,6 +24,14 @@ type Transport interface {
 	// Fd returns the descriptor, which the transport keeps.
 	Fd() uintptr
 	SyscallConn() (syscall.RawConn, error)
+}
+
+// A Conn is what the runtime's poller offers of a connection: an *os.File, a *net.TCPConn.
+type Conn interface {
+	syscall.Conn
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	Close() error
 }
 
 // ErrAgain says that a call would have to wait.
