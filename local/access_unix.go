@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -105,7 +106,7 @@ func checkOwn(dir string) error {
 // checkOwner refuses a directory, or a link, that belongs to another user.
 func checkOwner(path string, info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return &causeError{fmt.Sprintf("%s belongs to another user, %d, who may change it", path, st.Uid), []error{sock.SocketAccessError}}
+		return core.Because(fmt.Sprintf("%s belongs to another user, %d, who may change it", path, st.Uid), sock.SocketAccessError)
 	}
 	return nil
 }
@@ -113,8 +114,8 @@ func checkOwner(path string, info fs.FileInfo) error {
 // checkMode refuses a directory in which others may replace files that are not theirs.
 func checkMode(dir string, info fs.FileInfo, others fs.FileMode) error {
 	if info.Mode().Perm()&others != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return &causeError{fmt.Sprintf("other users may replace files in %s, mode %04o: make it sticky, or choose another directory", dir, info.Mode().Perm()),
-			[]error{sock.SocketAccessError}}
+		return core.Because(fmt.Sprintf("other users may replace files in %s, mode %04o: make it sticky, or choose another directory", dir, info.Mode().Perm()),
+			sock.SocketAccessError)
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func lookUpGroup(group string) (int, error) {
 	}
 	g, err := user.LookupGroup(group)
 	if err != nil {
-		return -1, &causeError{"there is no group " + strconv.Quote(group), []error{sock.HostNotFoundError, err}}
+		return -1, core.Because("there is no group "+strconv.Quote(group), sock.HostNotFoundError, err)
 	}
 	return strconv.Atoi(g.Gid)
 }

@@ -216,10 +216,10 @@ func adopt(d sock.Descriptor) (*listener, error) {
 	}
 	h, ok := d.Fd()
 	if !ok || d != sock.FromFd(h) {
-		return nil, &causeError{"the descriptor is of a connection, and not of a listening socket", []error{syscall.EINVAL}}
+		return nil, core.Because("the descriptor is of a connection, and not of a listening socket", syscall.EINVAL)
 	}
 	fd := int(h)
-	if err := sysfd.CheckStream(fd, unix.AF_UNIX, true); err != nil {
+	if err := sysfd.CheckStream(fd, true, unix.AF_UNIX); err != nil {
 		return nil, err
 	}
 	address, err := sysfd.UnixName(fd, false)
@@ -240,7 +240,7 @@ func adopt(d sock.Descriptor) (*listener, error) {
 	return l, l.attach()
 }
 
-var errNotOurs = &causeError{"the descriptor is not valid, or lent by another object", []error{sock.UnsupportedSocketOperationError}}
+var errNotOurs = core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
 
 func (l *listener) Network() string { return network }
 func (l *listener) Addr() net.Addr  { return l.ends.addr }
@@ -251,20 +251,18 @@ func (l *listener) Fd() uintptr                           { return uintptr(l.fd)
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 
 func (l *listener) Accept() (*Socket, error) {
-	accept := sysfd.Accept
 	if l.shared.Load() {
-		accept = sysfd.AcceptShared
+		if errno := sysfd.CheckShared(l.fd); errno != 0 {
+			return nil, core.AcceptErrno(errno)
+		}
 	}
-	fd, errno := accept(l.fd)
-	switch errno {
-	case 0:
-		c := new(Socket)
-		c.core.Hold(l.ends, fd)
-		return c, nil
-	case syscall.EAGAIN:
-		return nil, core.ErrAgain
+	fd, errno := sysfd.Accept(l.fd)
+	if errno != 0 {
+		return nil, core.AcceptErrno(errno)
 	}
-	return nil, errno
+	c := new(Socket)
+	c.core.Hold(l.ends, fd)
+	return c, nil
 }
 
 // Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.
@@ -337,12 +335,12 @@ func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
 	var err error
 	control := d.Control(func(h uintptr) {
 		fd = int(h)
-		if err = sysfd.CheckStream(fd, unix.AF_UNIX, false); err != nil {
+		if err = sysfd.CheckStream(fd, false, unix.AF_UNIX); err != nil {
 			return
 		}
 		if end, err = describe(fd); err != nil {
 			if errors.Is(err, syscall.ENOTCONN) {
-				err = &causeError{"the descriptor is a socket that is not connected", []error{sock.UnsupportedSocketOperationError, err}}
+				err = core.Because("the descriptor is a socket that is not connected", sock.UnsupportedSocketOperationError, err)
 			}
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -45,27 +46,18 @@ func resolve(name string, options SocketOptions) (place, error) {
 
 // nameError is the cause of an error that says what is wrong with a name.
 func nameError(what string) error {
-	return &causeError{what, []error{sock.HostNotFoundError, syscall.EINVAL}}
+	return core.Because(what, sock.HostNotFoundError, syscall.EINVAL)
 }
-
-// A causeError says in words what the errors in it say by number.
-type causeError struct {
-	text string
-	is   []error
-}
-
-func (e *causeError) Error() string   { return e.text }
-func (e *causeError) Unwrap() []error { return e.is }
 
 // explain adds words to a cause.
 func explain(err error, format string, args ...any) error {
-	return &causeError{err.Error() + ": " + fmt.Sprintf(format, args...), []error{err}}
+	return core.Because(err.Error()+": "+fmt.Sprintf(format, args...), err)
 }
 
 // tooLong says that an address does not fit.
 func tooLong(what string, length, limit int, hint string) error {
-	return &causeError{fmt.Sprintf("%s is %d bytes long, and the system's limit is %d: %s", what, length, limit, hint),
-		[]error{syscall.ENAMETOOLONG}}
+	return core.Because(fmt.Sprintf("%s is %d bytes long, and the system's limit is %d: %s", what, length, limit, hint),
+		syscall.ENAMETOOLONG)
 }
 
 // addr returns the place as Go says it: an abstract name begins with @.

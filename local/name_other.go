@@ -5,6 +5,7 @@ package local
 import (
 	"os"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -13,4 +14,4 @@ func tempDir() string { return os.TempDir() }
 // check says that local servers are not there yet on this system.
 func (place) check() error { return errUnsupported }
 
-var errUnsupported = &causeError{"local servers and sockets are not supported on this system", []error{sock.UnsupportedSocketOperationError}}
+var errUnsupported = core.Because("local servers and sockets are not supported on this system", sock.UnsupportedSocketOperationError)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,7 @@ func tempDir() string { return os.TempDir() }
 func (p place) check() error {
 	if p.abstract != "" {
 		if runtime.GOOS != "linux" && runtime.GOOS != "android" {
-			return &causeError{"abstract names exist on Linux only", []error{sock.UnsupportedSocketOperationError}}
+			return core.Because("abstract names exist on Linux only", sock.UnsupportedSocketOperationError)
 		}
 		if len(p.abstract) > maxName {
 			return tooLong("the abstract name", len(p.abstract), maxName, "choose a shorter one")

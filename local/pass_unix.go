@@ -16,8 +16,8 @@ import (
 func (s *Socket) sendDescriptors(p []byte, ds []sock.Descriptor) error {
 	const op = "send descriptors"
 	if len(p) == 0 || len(ds) == 0 || len(ds) > MaxDescriptors {
-		return opError(op, nil, &causeError{fmt.Sprintf("%d descriptors with %d bytes: at least one of each, and at most %d descriptors", len(ds), len(p), MaxDescriptors),
-			[]error{sock.UnsupportedSocketOperationError}})
+		return opError(op, nil, core.Because(fmt.Sprintf("%d descriptors with %d bytes: at least one of each, and at most %d descriptors", len(ds), len(p), MaxDescriptors),
+			sock.UnsupportedSocketOperationError))
 	}
 	fds := make([]int, len(ds))
 	for i, d := range ds {
@@ -67,7 +67,7 @@ func again(call string, err error) error {
 func (s *Socket) receiveDescriptors(p []byte) (n int, ds []sock.Descriptor, err error) {
 	const op = "receive descriptors"
 	if len(p) == 0 {
-		return 0, nil, opError(op, nil, &causeError{"there must be room for one byte", []error{sock.UnsupportedSocketOperationError}})
+		return 0, nil, opError(op, nil, core.Because("there must be room for one byte", sock.UnsupportedSocketOperationError))
 	}
 	oob := make([]byte, unix.CmsgSpace(4*MaxDescriptors)+otherMessages)
 	var oobn, flags int
@@ -86,7 +86,7 @@ func (s *Socket) receiveDescriptors(p []byte) (n int, ds []sock.Descriptor, err 
 	}
 	ds, err = rights(oob[:oobn])
 	if (flags&unix.MSG_CTRUNC != 0 || len(ds) > MaxDescriptors) && err == nil {
-		err = &causeError{fmt.Sprintf("more descriptors came than %d, or than this process has room for: they are closed", MaxDescriptors), []error{sock.SocketResourceError}}
+		err = core.Because(fmt.Sprintf("more descriptors came than %d, or than this process has room for: they are closed", MaxDescriptors), sock.SocketResourceError)
 	}
 	if err != nil {
 		for _, d := range ds {

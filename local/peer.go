@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -36,7 +37,7 @@ func SameUserOnly(p Peer) error {
 	return errOtherUser
 }
 
-var errOtherUser = &causeError{"the peer is another user", []error{sock.SocketAccessError}}
+var errOtherUser = core.Because("the peer is another user", sock.SocketAccessError)
 
 // admits reports whether access options let a peer in, gid being the group that they speak of. It is what the mode of a file does, for a
 // name that has none.
@@ -84,7 +85,7 @@ func PeerOf(c net.Conn) (Peer, error) {
 	return nobody, opError("peer", nil, errNoSocket)
 }
 
-var errNoSocket = &causeError{"the connection is no *local.Socket, and wraps none", []error{sock.UnsupportedSocketOperationError}}
+var errNoSocket = core.Because("the connection is no *local.Socket, and wraps none", sock.UnsupportedSocketOperationError)
 
 type peerKey struct{}
 

@@ -5,10 +5,11 @@ package local
 import (
 	"os"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
-var errNoIdentity = &causeError{"the peer's identity is not asked on this system", []error{sock.UnsupportedSocketOperationError}}
+var errNoIdentity = core.Because("the peer's identity is not asked on this system", sock.UnsupportedSocketOperationError)
 
 func peerOf(uintptr) (Peer, error) { return nobody, errNoIdentity }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"os"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -28,5 +29,5 @@ func RuntimeName(name string) (string, error) {
 
 // runtimeError is the cause of an error about the runtime directory.
 func runtimeError(code sock.SocketError, what string) error {
-	return &causeError{what, []error{code}}
+	return core.Because(what, code)
 }

@@ -119,7 +119,7 @@ func (s *Socket) prepare(name string, mode sock.OpenMode) (*endpoint, func() (co
 	}
 	end, dial := target(name, options)
 	if mode > sock.ReadWrite {
-		err := &causeError{"there is no " + mode.String(), []error{sock.UnsupportedSocketOperationError}}
+		err := core.Because("there is no "+mode.String(), sock.UnsupportedSocketOperationError)
 		dial = func() (core.Transport, error) { return nil, err }
 	}
 	return end, dial, mode
@@ -366,10 +366,10 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 		mode = sock.ReadWrite
 	}
 	if st != sock.ConnectedState || mode > sock.ReadWrite {
-		return opError(op, nil, &causeError{"a socket cannot be given a connection in " + st.String() + ", " + mode.String(), []error{sock.UnsupportedSocketOperationError}})
+		return opError(op, nil, core.Because("a socket cannot be given a connection in "+st.String()+", "+mode.String(), sock.UnsupportedSocketOperationError))
 	}
 	if s.core.State() != sock.UnconnectedState {
-		return opError(op, nil, &causeError{"the socket has a connection: disconnect or abort it first", []error{sock.OperationError, syscall.EISCONN}})
+		return opError(op, nil, core.Because("the socket has a connection: disconnect or abort it first", sock.OperationError, syscall.EISCONN))
 	}
 	t, end, err := take(d)
 	if err != nil {

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 
+	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
@@ -37,5 +38,5 @@ func removeNamed(op, name string, remove func(path string) error) error {
 
 // alive is the cause of an error that says that a file must stay.
 func alive(format string, args ...any) error {
-	return &causeError{fmt.Sprintf(format, args...), []error{sock.AddressInUseError}}
+	return core.Because(fmt.Sprintf(format, args...), sock.AddressInUseError)
 }

@@ -2,9 +2,12 @@
 
 package local
 
-import "anteroom/sock"
+import (
+	"anteroom/internal/core"
+	"anteroom/sock"
+)
 
 // removeStale does not remove anything here: that a datagram socket tells the dead from the living was measured on Linux only.
 func removeStale(string) error {
-	return &causeError{"whether a server is alive cannot be proven on this system", []error{sock.UnsupportedSocketOperationError}}
+	return core.Because("whether a server is alive cannot be proven on this system", sock.UnsupportedSocketOperationError)
 }

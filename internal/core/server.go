@@ -24,6 +24,14 @@ type Listener[T any] interface {
 	SyscallConn() (syscall.RawConn, error)
 }
 
+// AcceptErrno makes of what the system's accept says what a Listener's Accept returns.
+func AcceptErrno(errno syscall.Errno) error {
+	if errno == syscall.EAGAIN {
+		return ErrAgain
+	}
+	return errno
+}
+
 // An EndError is what Accept returns of a listener that can accept no more.
 type EndError struct{ Err error }
 

@@ -3,6 +3,7 @@ package sysfd
 import (
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +26,29 @@ func Stream(family int) (int, error) {
 }
 
 // Accept takes a connection from the queue of a listening fd. Nobody is asked for the peer's address.
-func Accept(fd int) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
+func Accept(fd int) (int, syscall.Errno) { return accept(fd, nil, nil) }
+
+// AcceptInet is Accept for an Internet socket, and tells the peer's address, which the system may forget when the peer has gone.
+func AcceptInet(fd int) (int, Inet, syscall.Errno) {
+	var sa unix.RawSockaddrInet6
+	length := uint32(unsafe.Sizeof(sa))
+	n, errno := accept(fd, &sa, &length)
+	if errno != 0 {
+		return -1, Inet{}, errno
+	}
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	peer := Inet{Port: uint16(port[0])<<8 | uint16(port[1])}
+	if sa.Family == unix.AF_INET {
+		peer.setIP4((*unix.RawSockaddrInet4)(unsafe.Pointer(&sa)).Addr)
+	} else {
+		peer.IP, peer.Scope = sa.Addr, sa.Scope_id
+	}
+	return n, peer, 0
+}
+
+func accept(fd int, sa *unix.RawSockaddrInet6, length *uint32) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(sa)), uintptr(unsafe.Pointer(length)),
+		syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return -1, errno
 	}

@@ -35,15 +35,26 @@ func Stream(family int) (int, error) {
 
 // Accept takes a connection from the queue of a listening fd.
 func Accept(fd int) (int, syscall.Errno) {
+	n, _, errno := accept(fd)
+	return n, errno
+}
+
+// AcceptInet is Accept for an Internet socket, and tells the peer's address, which the system may forget when the peer has gone.
+func AcceptInet(fd int) (int, Inet, syscall.Errno) {
+	n, sa, errno := accept(fd)
+	return n, inetOf(sa), errno
+}
+
+func accept(fd int) (int, unix.Sockaddr, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	n, _, err := unix.Accept(fd)
+	n, sa, err := unix.Accept(fd)
 	if err != nil {
-		return -1, toErrno(err)
+		return -1, nil, toErrno(err)
 	}
 	if err := Prepare(n); err != nil {
 		Close(n)
-		return -1, syscall.EINVAL
+		return -1, nil, syscall.EINVAL
 	}
-	return n, 0
+	return n, sa, 0
 }

@@ -4,6 +4,7 @@ package sysfd
 
 import (
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,18 +43,19 @@ func Query(fd int) (Status, syscall.Errno) {
 	return Status{Unread: n, Ended: ended}, 0
 }
 
-// AcceptShared is Accept for a socket that other processes have, too: one of them may have made it blocking, or may take the connection.
-func AcceptShared(fd int) (int, syscall.Errno) {
+// CheckShared comes before Accept for a socket that other processes have, too: one of them may have made it blocking, or may take the
+// connection. It returns EAGAIN if there is none.
+func CheckShared(fd int) syscall.Errno {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds[:], 0); err != nil {
-		return -1, toErrno(err)
+		return toErrno(err)
 	} else if n == 0 {
-		return -1, syscall.EAGAIN
+		return syscall.EAGAIN
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return -1, toErrno(err)
+		return toErrno(err)
 	}
-	return Accept(fd)
+	return 0
 }
 
 // Close closes fd.
@@ -77,9 +79,9 @@ func Prepare(fd int) error {
 	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
 }
 
-// CheckStream returns nil if fd is a stream socket of the family, and else an error that says what it is instead. listening asks for one
-// that accepts connections, or for one that does not.
-func CheckStream(fd, family int, listening bool) error {
+// CheckStream returns nil if fd is a stream socket of one of the families, and else an error that says what it is instead. listening asks
+// for one that accepts connections, or for one that does not.
+func CheckStream(fd int, listening bool, families ...int) error {
 	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)
@@ -91,7 +93,7 @@ func CheckStream(fd, family int, listening bool) error {
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
-	if familyOf(sa) != family {
+	if !slices.Contains(families, familyOf(sa)) {
 		return os.NewSyscallError("the descriptor is a socket of another family", unix.EAFNOSUPPORT)
 	}
 	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)

@@ -1,0 +1,49 @@
+package sysfd
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// An Inet is the address and the port of one end of a TCP connection, in as little room as that takes: a server keeps one for each.
+// The zero value is none.
+type Inet struct {
+	IP    [16]byte // an IPv4 address is mapped
+	Scope uint32   // the interface's index, for a link-local address
+	Port  uint16
+}
+
+func (a *Inet) setIP4(ip [4]byte) { a.IP = netip.AddrFrom4(ip).As16() }
+
+// InetFrom returns a, whose zone must be an interface's name or index.
+func InetFrom(a netip.AddrPort) Inet {
+	if !a.IsValid() {
+		return Inet{}
+	}
+	i := Inet{IP: a.Addr().As16(), Port: a.Port()}
+	if zone := a.Addr().Zone(); zone != "" {
+		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			i.Scope = uint32(n)
+		} else if ifi, err := net.InterfaceByName(zone); err == nil {
+			i.Scope = uint32(ifi.Index)
+		}
+	}
+	return i
+}
+
+// AddrPort returns the address as package netip has it: IPv4 is never mapped, and a zone is an interface's name, if it has one.
+func (a Inet) AddrPort() netip.AddrPort {
+	if a == (Inet{}) {
+		return netip.AddrPort{}
+	}
+	ip := netip.AddrFrom16(a.IP).Unmap()
+	if a.Scope != 0 {
+		zone := strconv.FormatUint(uint64(a.Scope), 10)
+		if ifi, err := net.InterfaceByIndex(int(a.Scope)); err == nil {
+			zone = ifi.Name
+		}
+		ip = ip.WithZone(zone)
+	}
+	return netip.AddrPortFrom(ip, a.Port)
+}
