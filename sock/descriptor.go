@@ -72,6 +72,9 @@ func (d Descriptor) Fd() (uintptr, bool) {
 	return fd, true
 }
 
+// Conn returns the connection that d was made from, or nil if it was made from a native handle. It goes on being the descriptor's.
+func (d Descriptor) Conn() net.Conn { return d.conn }
+
 // Control calls f with the native handle, which stays open until f returns. It fails with an error that Is
 // UnsupportedSocketOperationError if there is no handle.
 func (d Descriptor) Control(f func(fd uintptr)) error {

@@ -59,9 +59,9 @@ func (e *Error) Unwrap() []error {
 	return tree
 }
 
-// Timeout reports whether time ran out. A context that was cancelled before its time is no timeout.
+// Timeout reports whether time ran out, here or at a proxy. A context that was cancelled before its time is no timeout.
 func (e *Error) Timeout() bool {
-	return e.Code == SocketTimeoutError && !errors.Is(e.Err, context.Canceled)
+	return (e.Code == SocketTimeoutError || e.Code == ProxyConnectionTimeoutError) && !errors.Is(e.Err, context.Canceled)
 }
 
 // Temporary reports whether the same call may succeed later without anybody doing anything: time ran out, resources ran out, or the

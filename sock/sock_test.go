@@ -120,6 +120,7 @@ func TestErrorIsANetError(t *testing.T) {
 	}{
 		{"timed out", sock.Error{Code: sock.SocketTimeoutError, Err: os.ErrDeadlineExceeded}, true, true},
 		{"context deadline", sock.Error{Code: sock.SocketTimeoutError, Err: context.DeadlineExceeded}, true, true},
+		{"proxy timed out", sock.Error{Code: sock.ProxyConnectionTimeoutError, Err: context.DeadlineExceeded}, true, true},
 		{"context cancelled", sock.Error{Code: sock.SocketTimeoutError, Err: context.Canceled}, false, false},
 		{"out of descriptors", sock.Error{Code: sock.SocketResourceError, Err: syscall.EMFILE}, false, true},
 		{"try again", sock.Error{Code: sock.TemporaryError, Err: syscall.EAGAIN}, false, true},

@@ -1,0 +1,77 @@
+package tcp
+
+import (
+	"context"
+	"net"
+	"syscall"
+
+	"anteroom/internal/core"
+	"anteroom/proxy"
+	"anteroom/sock"
+)
+
+// A dialling is what the next connection is told.
+type dialling struct {
+	proxy   proxy.Proxy
+	options [optionCount]int8 // what SetSocketOption was given, plus one; 0: nothing
+}
+
+// dialer returns what connects to e.
+func (e *endpoint) dialer(d dialling) core.Dialer {
+	return func(ctx context.Context, found func()) (core.Transport, error) {
+		dialer := net.Dialer{Control: func(string, string, syscall.RawConn) error {
+			found()
+			return nil
+		}}
+		through := d.proxy.Resolve()
+		if e.host == "" {
+			return nil, addressError("the host is empty")
+		}
+		var c net.Conn
+		var err error
+		if through.Type == proxy.NoProxy {
+			c, err = dialer.DialContext(ctx, network, e.hostport())
+		} else {
+			found() // looking up is the proxy's part
+			c, err = through.DialContext(ctx, network, e.hostport())
+		}
+		if err != nil {
+			return nil, plainCause(err)
+		}
+		t, known, err := attach(c)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		for o, v := range d.options {
+			if v != 0 {
+				setOption(int(t.Fd()), SocketOption(o), int(v-1)) // an option that cannot be set does not make the connection useless
+			}
+		}
+		e.ends.Store(known)
+		return t, nil
+	}
+}
+
+// plainCause returns what package net says has gone wrong, without what it says of where.
+func plainCause(err error) error {
+	if op, ok := err.(*net.OpError); ok {
+		return op.Err
+	}
+	return err
+}
+
+// attach makes a transport of a connection, which it owns then, and says where that leads.
+func attach(c net.Conn) (core.Transport, *ends, error) {
+	known := &ends{local: c.LocalAddr(), remote: c.RemoteAddr()}
+	if p, ok := c.(*proxy.Conn); ok {
+		known.proxied = true
+		c = p.NetConn()
+	}
+	conn, ok := c.(core.Conn)
+	if !ok {
+		return nil, nil, core.Because("the connection has no native handle of its own, and is none of a proxy's", sock.UnsupportedSocketOperationError)
+	}
+	t, err := core.NewConnTransport(conn)
+	return t, known, err
+}

@@ -1,0 +1,11 @@
+//go:build linux || freebsd || netbsd || dragonfly
+
+package tcp
+
+import "golang.org/x/sys/unix"
+
+func setKeepAlivePace(fd int) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSeconds)
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveSeconds)
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes)
+}

@@ -1,0 +1,57 @@
+//go:build !unix
+
+package tcp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"anteroom/internal/core"
+	"anteroom/internal/sysfd"
+	"anteroom/sock"
+)
+
+// A plainListener is one of package net's.
+type plainListener struct {
+	*core.NetListener[Socket]
+}
+
+// listenAt makes a listener of an address of this host. The system chooses the backlog.
+func listenAt(addr netip.Addr, port uint16, _ int) (listener, error) {
+	addr = addr.Unmap()
+	family, host := network, ""
+	if addr.IsValid() {
+		family, host = "tcp6", addr.String()
+		if addr.Is4() {
+			family = "tcp4"
+		}
+	}
+	config := net.ListenConfig{Control: exclusive}
+	l, err := config.Listen(context.Background(), family, net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil {
+		return nil, plainCause(err)
+	}
+	return plainListener{core.NewNetListener(l, network, newAccepted)}, nil
+}
+
+func (l plainListener) address() netip.AddrPort { return addrPort(l.Addr()) }
+
+func (l plainListener) dup() (*os.File, error) { return nil, errNoHandles }
+
+func adopt(sock.Descriptor) (listener, error) { return nil, errNoHandles }
+
+// take makes a transport of a connection that somebody else has made, and says where it leads. After an error the descriptor is still the
+// caller's.
+func take(d sock.Descriptor) (core.Transport, *ends, error) {
+	if c := d.Conn(); c != nil {
+		return attach(c)
+	}
+	return nil, nil, errNoHandles
+}
+
+var errNoHandles = core.Because("native handles of sockets cannot be handed over on this system", sock.UnsupportedSocketOperationError)
+
+func nameOf(uintptr, bool) (sysfd.Inet, error) { return sysfd.Inet{}, errNoHandles }

@@ -1,0 +1,236 @@
+//go:build unix
+
+package tcp
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"anteroom/internal/core"
+	"anteroom/internal/sysfd"
+	"anteroom/proxy"
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// A fdListener is a bound, listening socket at the runtime's poller.
+type fdListener struct {
+	fd     int
+	at     netip.AddrPort
+	file   *os.File
+	raw    syscall.RawConn
+	shared atomic.Bool // other processes may have the socket, too
+}
+
+// listenAt makes a listener of an address of this host.
+func listenAt(addr netip.Addr, port uint16, backlog int) (listener, error) {
+	dual := !addr.IsValid()
+	if dual {
+		addr = netip.IPv6Unspecified()
+	}
+	addr = addr.Unmap()
+	l, err := listenIn(addr, port, backlog, dual)
+	if dual && errors.Is(err, unix.EAFNOSUPPORT) { // a system without IPv6
+		l, err = listenIn(netip.IPv4Unspecified(), port, backlog, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func listenIn(addr netip.Addr, port uint16, backlog int, dual bool) (*fdListener, error) {
+	family := unix.AF_INET6
+	if addr.Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := sysfd.Stream(family)
+	if err != nil {
+		return nil, err
+	}
+	l, err := bindAndListen(fd, family, netip.AddrPortFrom(addr, port), backlog, dual)
+	if err != nil {
+		sysfd.Close(fd)
+		return nil, err
+	}
+	return l, nil
+}
+
+func bindAndListen(fd, family int, at netip.AddrPort, backlog int, dual bool) (*fdListener, error) {
+	options := []struct{ level, name, value int }{
+		// A port is free as soon as nobody listens on it, whatever connections a dead server has left (TIME_WAIT).
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+	}
+	if family == unix.AF_INET6 {
+		only := 1
+		if dual {
+			only = 0
+		}
+		options = append(options, struct{ level, name, value int }{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only})
+	}
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
+	}
+	setDefaults(fd)
+	if err := unix.Bind(fd, sysfd.InetFrom(at).Sockaddr(family)); err != nil {
+		return nil, os.NewSyscallError("bind", err)
+	}
+	if backlog <= 0 {
+		backlog = sysfd.MaxBacklog
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, os.NewSyscallError("listen", err)
+	}
+	return attachListener(fd)
+}
+
+// attachListener makes a listening socket wait at the runtime's poller.
+func attachListener(fd int) (*fdListener, error) {
+	name, err := sysfd.InetName(fd, false)
+	if err != nil {
+		return nil, err
+	}
+	l := &fdListener{fd: fd, at: name.AddrPort()}
+	if l.file = os.NewFile(uintptr(fd), "tcp "+l.at.String()); l.file == nil {
+		return nil, syscall.EBADF
+	}
+	l.raw, err = l.file.SyscallConn()
+	return l, err
+}
+
+// adopt makes a listener of a socket that somebody else has bound.
+func adopt(d sock.Descriptor) (listener, error) {
+	if !d.IsValid() || d.IsLent() {
+		return nil, errNotOurs
+	}
+	h, ok := d.Fd()
+	if !ok || d != sock.FromFd(h) {
+		return nil, core.Because("the descriptor is of a connection, and not of a listening socket", syscall.EINVAL)
+	}
+	fd := int(h)
+	if err := sysfd.CheckStream(fd, true, unix.AF_INET, unix.AF_INET6); err != nil {
+		return nil, err
+	}
+	if err := sysfd.Prepare(fd); err != nil {
+		return nil, err
+	}
+	setDefaults(fd)
+	l, err := attachListener(fd)
+	if err != nil {
+		return nil, err
+	}
+	l.shared.Store(true)
+	return l, nil
+}
+
+var errNotOurs = core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
+
+func (l *fdListener) Network() string         { return network }
+func (l *fdListener) Addr() net.Addr          { return net.TCPAddrFromAddrPort(l.at) }
+func (l *fdListener) address() netip.AddrPort { return l.at }
+
+func (l *fdListener) Wait(ready func(uintptr) bool) error   { return l.raw.Read(ready) }
+func (l *fdListener) SetLimit(t time.Time) error            { return l.file.SetReadDeadline(t) }
+func (l *fdListener) Fd() uintptr                           { return uintptr(l.fd) }
+func (l *fdListener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+
+func (l *fdListener) Accept() (*Socket, error) {
+	if l.shared.Load() {
+		if errno := sysfd.CheckShared(l.fd); errno != 0 {
+			return nil, core.AcceptErrno(errno)
+		}
+	}
+	fd, peer, errno := sysfd.AcceptInet(l.fd)
+	if errno != 0 {
+		return nil, core.AcceptErrno(errno)
+	}
+	c := new(Socket)
+	c.hold(fd, peer)
+	return c, nil
+}
+
+func (l *fdListener) Close() error {
+	if err := l.file.Close(); err != nil {
+		return opError("close", l.Addr(), err)
+	}
+	return nil
+}
+
+// dup returns a duplicate.
+func (l *fdListener) dup() (*os.File, error) {
+	l.shared.Store(true)
+	fd, err := sysfd.Dup(l.fd)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), l.file.Name()), nil
+}
+
+// take makes a transport of a connection that somebody else has made, and says where it leads. After an error the descriptor is still the
+// caller's.
+func take(d sock.Descriptor) (core.Transport, *ends, error) {
+	if !d.IsValid() || d.IsLent() {
+		return nil, nil, errNotOurs
+	}
+	switch c := d.Conn().(type) {
+	case *proxy.Conn, *net.TCPConn:
+		return attach(c)
+	}
+	var fd int
+	var known *ends
+	var err error
+	control := d.Control(func(h uintptr) {
+		fd = int(h)
+		if err = sysfd.CheckStream(fd, false, unix.AF_INET, unix.AF_INET6); err != nil {
+			return
+		}
+		if known, err = endsOf(fd); err != nil {
+			return
+		}
+		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate
+			fd, err = sysfd.Dup(fd)
+		}
+	})
+	switch {
+	case control != nil:
+		return nil, nil, control
+	case err != nil:
+		return nil, nil, err
+	}
+	if err := sysfd.Prepare(fd); err != nil {
+		return nil, nil, err
+	}
+	t, err := core.NewTransport(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d != sock.FromFd(uintptr(fd)) {
+		d.Close()
+	}
+	return t, known, nil
+}
+
+func endsOf(fd int) (*ends, error) {
+	remote, err := sysfd.InetName(fd, true)
+	if errors.Is(err, syscall.ENOTCONN) {
+		err = core.Because("the descriptor is a socket that is not connected", sock.UnsupportedSocketOperationError, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	local, err := sysfd.InetName(fd, false)
+	if err != nil {
+		return nil, err
+	}
+	return &ends{local: net.TCPAddrFromAddrPort(local.AddrPort()), remote: net.TCPAddrFromAddrPort(remote.AddrPort())}, nil
+}
+
+// nameOf asks the system for one end's address.
+func nameOf(fd uintptr, peer bool) (sysfd.Inet, error) { return sysfd.InetName(int(fd), peer) }
