@@ -54,7 +54,7 @@ func Listen(name string) (*Server, error) {
 
 // hooks is what the core asks of this package's sockets.
 var hooks = core.Hooks[Socket]{
-	Take:    func(c *Socket) error { return c.core.Take() },
+	Take:    func(c *Socket, home *core.Home) error { return c.core.Take(home) },
 	Release: func(c *Socket) sock.Descriptor { return c.core.Release() },
 	Discard: func(c *Socket) { c.Abort() },
 }

@@ -75,7 +75,7 @@ type listener interface {
 
 // hooks is what the core asks of this package's sockets.
 var hooks = core.Hooks[Socket]{
-	Take:    func(c *Socket) error { return c.core.Take() },
+	Take:    func(c *Socket, home *core.Home) error { return c.core.Take(home) },
 	Release: (*Socket).release,
 	Discard: func(c *Socket) { c.Abort() },
 }

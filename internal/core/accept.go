@@ -15,17 +15,17 @@ func (s *Server[T]) room() bool {
 	return s.queue.len()+s.handling < max(s.maxPending(), s.waiting)
 }
 
-// accept accepts one connection if it may and there is one. mu held.
-func (s *Server[T]) accept() {
+// accept accepts one connection if it may and there is one, and reports whether it has. mu held.
+func (s *Server[T]) accept() bool {
 	for s.l != nil && !s.paused && !s.resting && s.room() {
 		t, err := s.l.Accept()
 		switch err {
 		case nil:
 			s.exhausted, s.pause = false, firstPause
 			s.accepted(t)
-			return
+			return true
 		case ErrAgain:
-			return
+			return false
 		case syscall.EINTR, syscall.ECONNABORTED:
 			// It went before it was accepted: the next one.
 		default:
@@ -34,9 +34,10 @@ func (s *Server[T]) accept() {
 			} else {
 				s.acceptFailed(err)
 			}
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // accepted has a new connection queued: at once, or, if somebody must be asked first, in order with the callbacks. mu held.
@@ -125,14 +126,17 @@ func (s *Server[T]) acceptMore() {
 		return
 	}
 	s.gate.poke()
-	if !s.acceptor && s.waiting == 0 {
+	switch {
+	case s.crowd != nil && s.crowd.notifier != nil:
+		s.watchIfWanted()
+	case !s.acceptor && s.waiting == 0:
 		s.recallSoon()
 	}
 }
 
 // recallSoon brings the acceptor back unless takers come. mu held.
 func (s *Server[T]) recallSoon() {
-	if s.acceptor || s.recalled {
+	if s.acceptor || s.recalled || s.crowd != nil && s.crowd.notifier != nil {
 		return
 	}
 	s.recalled, s.seen = true, s.leaves
@@ -180,9 +184,9 @@ func (s *Server[T]) acceptForOthers() {
 				return true
 			}
 			s.accept()
-			return s.queue.len()+s.handling != before || s.cb.due()
+			return s.queue.len()+s.handling != before || s.cb.pending()
 		})
-		s.cb.run(&s.mu)
+		s.run()
 	}
 	finished = true
 }
@@ -194,7 +198,7 @@ func (s *Server[T]) Accept(ctx context.Context, network string) (*T, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.take(t) == nil {
+		if s.take(t, nil) == nil {
 			return t, nil
 		}
 	}
@@ -226,13 +230,13 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 		try = func() bool { return ctx.Err() != nil || taken() }
 	}
 	for {
-		s.waiting++
+		s.wait()
 		var err error
 		if s.queue.len() == 0 {
 			err = s.gate.await(&s.deadline, try)
 		}
 		s.waiting--
-		s.cb.run(&s.mu) // one of them may take the connection
+		s.run() // one of them may take the connection
 		switch {
 		case s.l == nil && s.ended != nil:
 			defer s.mu.Unlock()
@@ -253,6 +257,14 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 			s.mu.Unlock()
 			return nil, takeError(l, err)
 		}
+	}
+}
+
+// wait counts who is going to wait, which is room for one. mu held.
+func (s *Server[T]) wait() {
+	s.waiting++
+	if s.crowd != nil && s.crowd.notifier != nil {
+		s.watchIfWanted()
 	}
 }
 
@@ -299,10 +311,10 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 	try := s.tryAccept
 	var err error
 	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == handed {
-		s.waiting++
+		s.wait()
 		err = s.gate.wait(limit, func() bool { return s.handed != handed || try() })
 		s.waiting--
-		s.cb.run(&s.mu)
+		s.run()
 	}
 	switch {
 	case s.l == nil && s.ended != nil && s.queue.len() == 0:

@@ -32,11 +32,11 @@ func (s *Socket) inspect() (available int64, cause error) {
 func (s *Socket) announce(available int64) bool {
 	f := s.flow
 	total := f.consumed + available
-	if total <= f.told || !s.cb.hears(sigReadyRead) {
+	if total <= f.told || !s.hears(sigReadyRead) {
 		return false
 	}
 	f.told = total
-	s.cb.post(event{sig: sigReadyRead})
+	s.post(event{sig: sigReadyRead})
 	return true
 }
 
@@ -128,14 +128,16 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 			switch {
 			case s.epoch != epoch:
 				return true
-			case s.t == nil || s.state == sock.ClosingState || s.ending:
+			case s.t == nil || s.ending:
 				return false
+			case s.state == sock.ClosingState:
+				return s.home != nil && f.wbuf.len() == 0
 			}
 			if cause = s.fill(-1); cause == ErrAgain {
 				cause = nil
 			}
 			s.announce(int64(f.rbuf.len()))
-			return cause != nil || s.cb.due()
+			return cause != nil || s.cb.pending()
 		})
 		switch {
 		case s.epoch != epoch:
@@ -143,6 +145,8 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 			return s.failTimeout(op)
 		case cause != nil:
 			s.peerEnded("read", cause)
+		default:
+			s.flushed(nil)
 		}
 	}
 	if attempt != nil && attempt.err != nil {
@@ -164,13 +168,20 @@ func (s *Socket) endError(op string) error {
 	return s.notConnected(op)
 }
 
-// watch starts the goroutine that finds events on behalf of the callbacks, if there are callbacks and a connection. mu held.
-func (s *Socket) watch() {
-	if s.t == nil || !s.cb.any() || s.flows().watching {
-		return
+// startWatching sees to it that somebody finds events on behalf of the callbacks, if there are callbacks and a connection: a goroutine, or
+// the loop, which may have found some already. mu held.
+func (s *Socket) startWatching() {
+	switch {
+	case s.t == nil || !s.listened():
+	case s.home != nil:
+		if s.unheard {
+			s.unheard = false
+			s.home.loop.Post(s.lookAtLoop)
+		}
+	case !s.flows().watching:
+		s.flow.watching = true
+		go s.watcher()
 	}
-	s.flow.watching = true
-	go s.watcher()
 }
 
 // watcher finds bytes and the connection's end until the connection or the last callback has gone.
@@ -182,22 +193,22 @@ func (s *Socket) watcher() {
 		if !finished { // a callback ended the goroutine: another one takes over
 			s.mu.Lock()
 			f.watching = false
-			s.watch()
+			s.startWatching()
 			s.mu.Unlock()
 		}
 	}()
-	for s.t != nil && s.cb.any() {
+	for s.t != nil && s.listened() {
 		epoch := s.epoch
 		var cause error
 		err := f.in.await(&never, func() bool {
-			if s.epoch != epoch || s.t == nil || !s.cb.any() {
+			if s.epoch != epoch || s.t == nil || !s.listened() {
 				return true
 			}
 			if s.state != sock.ConnectedState || s.ending {
 				return false
 			}
 			cause = s.look()
-			return cause != nil || s.cb.due()
+			return cause != nil || s.cb.pending()
 		})
 		consumed := f.consumed
 		switch {

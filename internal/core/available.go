@@ -11,7 +11,7 @@ import (
 func (s *Socket) BytesAvailable() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mode == sock.WriteOnly || s.pending > 0 {
+	if s.mode == sock.WriteOnly || s.held {
 		return 0
 	}
 	f := s.flows()
@@ -71,7 +71,7 @@ func (s *Socket) fill(n int64) error {
 		default:
 			// The poller may not have told of these bytes yet, and now never will. A callback that asks is likely to read them: whoever
 			// runs it looks for what it has left.
-			if s.cb == nil || !s.cb.running {
+			if !s.cb.running() {
 				s.announce(int64(f.rbuf.len()))
 			}
 			f.in.tell()
@@ -129,12 +129,17 @@ func (s *Socket) meetEnd(cause error) error {
 // ReadAvailable reads without waiting.
 func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 	s.mu.Lock()
-	f := s.flows()
-	if len(p) > 0 && f.rbuf.len() == 0 && f.limit == 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly {
+	if len(p) > 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly && s.plain() {
 		// The plain case needs no buffer.
-		n, err = s.readNow(p, nil)
-		f.catchUp()
+		n, err = s.t.Read(p)
+		if f := s.flow; f != nil {
+			f.consumed += int64(n)
+			f.catchUp()
+		}
 		switch {
+		case err == nil && s.cb.running():
+			s.mu.Unlock()
+			return n, nil
 		case err == ErrAgain:
 			err = nil
 		case err != nil:
@@ -149,6 +154,14 @@ func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 		return n
 	})
 	return n, err
+}
+
+// plain reports whether nothing is buffered, and nothing bounds what may be. mu held.
+func (s *Socket) plain() bool {
+	if s.flow == nil {
+		return s.home != nil
+	}
+	return s.flow.rbuf.len() == 0 && s.flow.limit == 0
 }
 
 // Peek returns the next n bytes, or those there are, and leaves them unread.

@@ -217,12 +217,15 @@ func (s *Socket) try(a *attempt) {
 }
 
 func (s *Socket) attemptMade(a *attempt, t Transport) {
+	if err := s.attach(t); err != nil {
+		s.attemptFailed(a, sock.CodeOf(err), err)
+		return
+	}
 	a.end()
-	s.attach(t)
 	s.setState(sock.ConnectedState)
 	s.then(func() {
-		s.cb.post(event{sig: sigConnected})
-		s.watch()
+		s.post(event{sig: sigConnected})
+		s.startWatching()
 	})
 }
 

@@ -19,11 +19,12 @@ const (
 	sigAcceptError
 )
 
-// A callback is one function that was registered.
+// A callback is one function that was registered. An idle connection keeps some of them, so they are small: what f wants to know of the event
+// it finds in the agenda, where signals that have something to tell always are.
 type callback struct {
 	next  *callback
-	call  func(*event)
-	since uint64 // it hears events posted after this many
+	f     func()
+	since uint32 // it hears events posted after this many
 	sig   signal
 	dead  bool
 }
@@ -31,32 +32,88 @@ type callback struct {
 // An event is something that callbacks are to be told of, or something else that must happen in order with them.
 type event struct {
 	sig   signal
+	count uint32
 	arg   int64
 	err   error
 	only  *callback // nil: all that had been registered when it was posted
 	do    func()    // instead of callbacks
-	count uint64
 }
 
 // A dispatcher runs an object's callbacks: one at a time, in the order of their events, with no lock held. They run in whichever
 // goroutine calls run first; while it is at it, it also runs those that follow, and others leave them to it. Everything is guarded by
 // the object's mutex.
 type dispatcher struct {
-	first   *callback
+	first *callback
+	due   *agenda // nil: nothing is due and nothing runs
+}
+
+// An agenda is what is to happen, as long as something is.
+type agenda struct {
 	queue   []event
-	posted  uint64
+	now     event  // what is being told
+	posted  uint32 // how many events there were
 	running bool
 }
 
+// agendas keeps those that are not in use.
+var agendas = sync.Pool{New: func() any { return new(agenda) }}
+
+// A host is the object whose callbacks a dispatcher runs.
+type host interface {
+	// tellAll tells those who hear of it without having registered at this object. mu held, and let go of meanwhile.
+	tellAll(ev *event)
+	// runElsewhere has run called in another goroutine, because a callback has panicked or ended this one. mu is not held.
+	runElsewhere()
+}
+
+// telling stands for the agenda of a dispatcher that tells of one event, while nothing else is due.
+var telling = &agenda{running: true}
+
+// plan returns the agenda, which is the dispatcher's own. mu held.
+func (d *dispatcher) plan() *agenda {
+	switch d.due {
+	case nil:
+		d.due = agendas.Get().(*agenda)
+	case telling:
+		d.due = agendas.Get().(*agenda)
+		d.due.running, d.due.posted = true, 1
+	}
+	return d.due
+}
+
+// done ends the agenda. mu held.
+func (d *dispatcher) done() {
+	a := d.due
+	d.due = nil
+	if a == telling {
+		return
+	}
+	for cb := d.first; cb != nil; cb = cb.next {
+		cb.since = 0
+	}
+	if queue := a.queue[:0]; cap(queue) <= 64 {
+		*a = agenda{queue: queue}
+		agendas.Put(a)
+	}
+}
+
 // add registers f. mu held.
-func (d *dispatcher) add(sig signal, f func(*event)) *callback {
-	cb := &callback{sig: sig, call: f, since: d.posted}
+func (d *dispatcher) add(sig signal, f func()) *callback {
+	cb := &callback{sig: sig, f: f}
+	if d.due != nil {
+		cb.since = d.plan().posted
+	}
 	end := &d.first
 	for *end != nil {
 		end = &(*end).next
 	}
 	*end = cb
 	return cb
+}
+
+// addTold registers f for a signal that has something to tell. mu held.
+func (d *dispatcher) addTold(sig signal, f func(*event)) *callback {
+	return d.add(sig, func() { f(&d.due.now) }) // nobody changes it as long as this runs
 }
 
 // remove makes cb unheard at once, also of events that are posted already. mu held.
@@ -70,11 +127,8 @@ func (d *dispatcher) remove(cb *callback) {
 	}
 }
 
-// hears reports whether anybody is told of sig. mu held; d may be nil.
+// hears reports whether anybody is told of sig. mu held.
 func (d *dispatcher) hears(sig signal) bool {
-	if d == nil {
-		return false
-	}
 	for cb := d.first; cb != nil; cb = cb.next {
 		if cb.sig == sig {
 			return true
@@ -83,78 +137,114 @@ func (d *dispatcher) hears(sig signal) bool {
 	return false
 }
 
-// any reports whether anybody is told of anything. mu held; d may be nil.
-func (d *dispatcher) any() bool { return d != nil && d.first != nil }
+// any reports whether anybody is told of anything. mu held.
+func (d *dispatcher) any() bool { return d.first != nil }
 
-// due reports whether run would do something. mu held; d may be nil.
-func (d *dispatcher) due() bool { return d != nil && len(d.queue) > 0 && !d.running }
+// running reports whether a callback runs. mu held.
+func (d *dispatcher) running() bool { return d.due != nil && d.due.running }
+
+// pending reports whether run would do something. mu held.
+func (d *dispatcher) pending() bool { return d.due != nil && !d.due.running && len(d.due.queue) > 0 }
 
 // post notes an event if anybody is told of it, and reports that. News that nobody has heard yet are not noted twice: bytes that can
-// be read are there once, and counts of bytes are added up. mu held; d may be nil.
+// be read are there once, and counts of bytes are added up. mu held.
 func (d *dispatcher) post(ev event) bool {
 	if ev.do == nil && ev.only == nil && !d.hears(ev.sig) {
 		return false
 	}
-	if n := len(d.queue); n > 0 && ev.do == nil && ev.only == nil {
-		if last := &d.queue[n-1]; last.sig == ev.sig && last.do == nil && last.only == nil {
-			switch ev.sig {
-			case sigReadyRead:
-				return true
-			case sigBytesWritten:
-				last.arg += ev.arg
-				return true
-			}
-		}
-	}
-	d.posted++
-	ev.count = d.posted
-	d.queue = append(d.queue, ev)
+	d.note(ev)
 	return true
 }
 
+// note is post of an event that somebody hears.
+func (d *dispatcher) note(ev event) {
+	a := d.plan()
+	if n := len(a.queue); n > 0 && ev.do == nil && ev.only == nil {
+		if last := &a.queue[n-1]; last.sig == ev.sig && last.do == nil && last.only == nil {
+			switch ev.sig {
+			case sigReadyRead:
+				return
+			case sigBytesWritten:
+				last.arg += ev.arg
+				return
+			}
+		}
+	}
+	a.posted++
+	ev.count = a.posted
+	a.queue = append(a.queue, ev)
+}
+
+// tell is note and run of a signal that has nothing to tell but itself. mu held, and let go of meanwhile.
+func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
+	if d.due != nil {
+		d.note(event{sig: sig})
+		d.run(mu, h)
+		return
+	}
+	d.due = telling
+	d.start(mu, event{sig: sig, count: 1}, h)
+}
+
 // run runs the callbacks that are due, unless they are running. It reports whether it ran any. mu held, and let go of meanwhile.
-func (d *dispatcher) run(mu *sync.Mutex) bool {
-	if !d.due() {
+func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
+	if !d.pending() {
 		return false
 	}
-	d.running = true
+	d.due.running = true
+	d.start(mu, d.due.shift(), h)
+	return true
+}
+
+// start tells of an event and of all that follow. mu held, and let go of meanwhile.
+func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	finished := false
 	defer func() {
-		if !finished { // a callback panicked or ended its goroutine: the others are still owed their events
-			mu.Lock()
-			d.running = false
-			if len(d.queue) > 0 {
-				go func() {
-					mu.Lock()
-					d.run(mu)
-					mu.Unlock()
-				}()
-			}
-			mu.Unlock()
+		if finished {
+			return
+		}
+		mu.Lock() // a callback has let us down: the others are still owed their events
+		left := d.due != telling && len(d.due.queue) > 0
+		if left {
+			d.due.running = false
+		} else {
+			d.done()
+		}
+		mu.Unlock()
+		if left {
+			h.runElsewhere()
 		}
 	}()
-	for len(d.queue) > 0 {
-		ev := d.queue[0]
-		d.queue = slices.Delete(d.queue, 0, 1)
+	for {
 		if ev.do != nil {
 			mu.Unlock()
 			ev.do()
 			mu.Lock()
-			continue
-		}
-		for cb := d.first; cb != nil; cb = cb.next {
-			if cb.dead || cb.sig != ev.sig || cb.since >= ev.count && ev.only != cb || ev.only != nil && ev.only != cb {
-				continue
+		} else {
+			for cb := d.first; cb != nil; cb = cb.next {
+				if cb.dead || cb.sig != ev.sig || cb.since >= ev.count && ev.only != cb || ev.only != nil && ev.only != cb {
+					continue
+				}
+				mu.Unlock()
+				cb.f()
+				mu.Lock()
 			}
-			mu.Unlock()
-			cb.call(&ev)
-			mu.Lock()
+			if ev.only == nil {
+				h.tellAll(&ev)
+			}
 		}
+		if d.due == telling || len(d.due.queue) == 0 {
+			break
+		}
+		ev = d.due.shift()
 	}
-	if cap(d.queue) > 64 {
-		d.queue = nil
-	}
-	d.running = false
+	d.done()
 	finished = true
-	return true
+}
+
+// shift takes the next event, which now is the one that is told.
+func (a *agenda) shift() event {
+	a.now = a.queue[0]
+	a.queue = slices.Delete(a.queue, 0, 1)
+	return a.now
 }

@@ -16,10 +16,20 @@ type hall struct {
 }
 
 func (h *hall) hear(sig signal, name string) *callback {
-	return h.add(sig, func(ev *event) { h.note(fmt.Sprint(name, " ", ev.arg)) })
+	return h.addTold(sig, func(ev *event) { h.say(fmt.Sprint(name, " ", ev.arg)) })
 }
 
-func (h *hall) note(s string) {
+func (h *hall) tellAll(*event) {}
+
+func (h *hall) runElsewhere() {
+	go func() {
+		h.mu.Lock()
+		h.run(&h.mu, h)
+		h.mu.Unlock()
+	}()
+}
+
+func (h *hall) say(s string) {
 	h.mu.Lock() // deadlocks if callbacks are called with it
 	h.log = append(h.log, s)
 	h.mu.Unlock()
@@ -45,7 +55,7 @@ func TestDispatcherCallsInOrder(t *testing.T) {
 	if h.post(event{sig: sigReadyRead}) {
 		t.Error("an event that nobody hears was noted")
 	}
-	h.run(&h.mu)
+	h.run(&h.mu, &h)
 	h.want(t, "a 1", "c 1", "b 2", "a 3", "c 3")
 }
 
@@ -59,7 +69,7 @@ func TestDispatcherJoinsNewsThatNobodyHasHeard(t *testing.T) {
 	}
 	h.post(event{sig: sigBytesWritten, arg: 5})
 	h.post(event{sig: sigBytesWritten, arg: 7})
-	h.run(&h.mu)
+	h.run(&h.mu, &h)
 	h.want(t, "ready 0", "written 12")
 }
 
@@ -67,7 +77,7 @@ func TestDispatcherStopIsEffectiveAtOnce(t *testing.T) {
 	var h hall
 	h.mu.Lock()
 	var second *callback
-	h.add(sigReadyRead, func(*event) {
+	h.add(sigReadyRead, func() {
 		h.mu.Lock()
 		h.log = append(h.log, "first")
 		h.remove(second)
@@ -76,7 +86,7 @@ func TestDispatcherStopIsEffectiveAtOnce(t *testing.T) {
 	second = h.hear(sigReadyRead, "second")
 	h.hear(sigReadyRead, "third")
 	h.post(event{sig: sigReadyRead})
-	h.run(&h.mu)
+	h.run(&h.mu, &h)
 	h.want(t, "first", "third 0")
 }
 
@@ -88,17 +98,17 @@ func TestDispatcherDoesNotTellNewcomersOfOldEvents(t *testing.T) {
 	late := h.hear(sigStateChanged, "late")
 	h.post(event{sig: sigStateChanged, arg: 2, only: late})
 	h.post(event{sig: sigStateChanged, arg: 3})
-	h.run(&h.mu)
+	h.run(&h.mu, &h)
 	h.want(t, "old 1", "late 2", "old 3", "late 3")
 }
 
 func TestDispatcherRunsNestedEventsAfterwards(t *testing.T) {
 	var h hall
 	h.mu.Lock()
-	h.add(sigConnected, func(*event) {
+	h.add(sigConnected, func() {
 		h.mu.Lock()
 		h.post(event{sig: sigStateChanged, arg: 9})
-		if h.run(&h.mu) {
+		if h.run(&h.mu, &h) {
 			t.Error("a callback ran inside a callback")
 		}
 		h.log = append(h.log, "connected")
@@ -106,7 +116,7 @@ func TestDispatcherRunsNestedEventsAfterwards(t *testing.T) {
 	})
 	h.hear(sigStateChanged, "state")
 	h.post(event{sig: sigConnected})
-	h.run(&h.mu)
+	h.run(&h.mu, &h)
 	h.want(t, "connected", "state 9")
 }
 
@@ -116,15 +126,15 @@ func TestDispatcherSurvivesPanicAndGoexit(t *testing.T) {
 			var h hall
 			done := make(chan struct{})
 			h.mu.Lock()
-			h.add(sigConnected, func(*event) { leave() })
-			h.add(sigStateChanged, func(*event) { close(done) })
+			h.add(sigConnected, func() { leave() })
+			h.add(sigStateChanged, func() { close(done) })
 			h.post(event{sig: sigConnected})
 			h.post(event{sig: sigStateChanged})
 			h.mu.Unlock()
 			go func() {
 				defer func() { recover() }()
 				h.mu.Lock()
-				h.run(&h.mu)
+				h.run(&h.mu, &h)
 				h.mu.Unlock()
 			}()
 			<-done // the events that follow are not lost

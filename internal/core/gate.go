@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"anteroom/loop"
 )
 
 // A Poller waits for one direction of one descriptor. One goroutine waits at a time.
@@ -38,6 +40,16 @@ type gate struct {
 	trying    bool      // the leader's try runs
 	armed     time.Time // the limit that poll was given last
 	step      func(uintptr) bool
+
+	// At a loop there is no poller: the loop makes the followers look again. On its goroutine, and while it does not run, alone makes one.
+	loop  *loop.Loop
+	alone func() lonePoller
+}
+
+// A lonePoller is made for one wait, at whose end it is closed.
+type lonePoller interface {
+	Poller
+	Close()
 }
 
 func (g *gate) init(mu *sync.Mutex) {
@@ -50,10 +62,38 @@ func (g *gate) open(p Poller) {
 	g.lookAgain()
 }
 
+// park lets goroutines wait for what a loop tells. mu held.
+func (g *gate) park(l *loop.Loop, alone func() lonePoller) {
+	g.poll, g.loop, g.alone = nil, l, alone
+	g.lookAgain()
+}
+
 // shut makes everybody look again: there is nothing to wait at any more. The poller's descriptor is closed after that. mu held.
 func (g *gate) shut() {
-	g.poll = nil
+	if g.loop != nil && g.poll != nil {
+		g.arm(past) // nothing else ends its wait
+	}
+	g.poll, g.loop, g.alone = nil, nil, nil
 	g.lookAgain()
+}
+
+// standStill reports whether the loop tells nothing meanwhile, so that who waits has to see for himself. mu held.
+func (g *gate) standStill() bool {
+	return g.loop != nil && g.poll == nil && !g.led && (!g.loop.Running() || g.loop.OnLoop())
+}
+
+// seat makes a poller to wait at, until unseat. mu held.
+func (g *gate) seat() lonePoller {
+	p := g.alone()
+	g.poll, g.armed = p, time.Time{}
+	return p
+}
+
+func (g *gate) unseat(p lonePoller) {
+	if g.poll == p {
+		g.poll = nil
+	}
+	p.Close()
 }
 
 // await waits until try returns true, and then returns nil, or until limit passes, and then returns os.ErrDeadlineExceeded. Try is
@@ -62,14 +102,22 @@ func (g *gate) shut() {
 func (g *gate) await(limit *time.Time, try func() bool) error {
 	for {
 		if g.led || g.poll == nil {
+			if g.loop != nil && expired(*limit) { // as a poller does
+				return os.ErrDeadlineExceeded
+			}
 			if try() {
 				return nil
 			}
 			if expired(*limit) {
 				return os.ErrDeadlineExceeded
 			}
-			g.follow(*limit)
-			continue
+			if !g.standStill() {
+				g.follow(*limit)
+				continue
+			}
+		}
+		if g.poll == nil {
+			defer g.unseat(g.seat())
 		}
 		err := g.lead(limit, try)
 		switch {
@@ -148,11 +196,12 @@ func (g *gate) lookAgain() {
 // awaitRaw waits until f, which is called with the descriptor and without mu, returns true. Control calls a function with the descriptor.
 // mu held, and let go of.
 func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(func(uintptr)) error) error {
+	atLoop := g.loop != nil
 	for {
-		if g.poll == nil {
+		switch {
+		case g.poll == nil && g.loop == nil:
 			return net.ErrClosed
-		}
-		if g.led {
+		case g.led, g.poll == nil && !g.standStill():
 			looks, done := g.looks, false
 			g.mu.Unlock()
 			err := control(func(fd uintptr) { done = f(fd) })
@@ -167,10 +216,21 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 			}
 			continue
 		}
-		err := g.leadWith(limit, func(fd uintptr) bool {
+		if g.poll == nil {
+			defer g.unseat(g.seat())
+		}
+		var gone error
+		err := g.leadWith(limit, func(fd uintptr) (done bool) {
 			g.wake()
-			return f(fd)
+			if !atLoop {
+				return f(fd)
+			}
+			gone = control(func(fd uintptr) { done = f(fd) }) // which keeps fd open
+			return done || gone != nil
 		})
+		if err == nil {
+			err = gone
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || expired(*limit) {
 			return err
 		}
@@ -182,6 +242,12 @@ func (g *gate) follow(limit time.Time) {
 	if !limit.IsZero() {
 		timer := time.AfterFunc(time.Until(limit), g.wake)
 		defer timer.Stop()
+	}
+	if g.loop != nil {
+		defer g.loop.AfterRun(g.wake)()
+		if g.standStill() {
+			return // since a moment ago
+		}
 	}
 	g.followers++
 	g.cond.Wait()

@@ -41,6 +41,7 @@ func (s *Socket) SyscallConn() (syscall.RawConn, error) {
 		return nil, s.notConnected("syscallconn")
 	}
 	raw, err := s.t.SyscallConn()
+	s.lent = true
 	f := s.flows()
 	return &rawConn{raw: raw, mu: &s.mu, in: rawSide{&f.in, &f.readDeadline}, out: rawSide{&f.out, &f.writeDeadline}}, err
 }

@@ -76,6 +76,7 @@ func (s *Socket) wasConsumed(n int) {
 	f.consumed += int64(n)
 	if f.limit > 0 && n > 0 {
 		f.in.poke() // there is room for more, which makes news of what has arrived already
+		s.tellAgain()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"anteroom/loop"
 	"anteroom/sock"
 )
 
@@ -40,8 +41,8 @@ func (e *EndError) Unwrap() error { return e.Err }
 
 // Hooks is what a Server asks of the package above, whose sockets it queues.
 type Hooks[T any] struct {
-	// Take makes a socket that was pending ready for use.
-	Take func(*T) error
+	// Take makes a socket that was pending ready for use: on a loop, or, if home is nil, at the runtime's poller.
+	Take func(t *T, home *Home) error
 	// Release gives up a socket that was pending for its descriptor, which is then the caller's.
 	Release func(*T) sock.Descriptor
 	// Discard closes a socket that was pending and is not wanted.
@@ -70,6 +71,8 @@ type Server[T any] struct {
 	limited   bool // limit was set
 	paused    bool
 	admit     func(*T) error
+	group     *loop.Group // for the next Listen
+	all       *Handler    // for the next Listen
 	incoming  func(sock.Descriptor)
 	handed    uint64 // counts descriptors given to an override
 	deadline  time.Time
@@ -79,6 +82,8 @@ type Server[T any] struct {
 	pause     time.Duration // how long the next pause for that is
 	resting   bool          // in such a pause
 	rest      *time.Timer
+
+	crowd *crowd // the loops; nil: none
 
 	acceptor bool        // the goroutine lives
 	recall   *time.Timer // brings it back
@@ -110,8 +115,26 @@ func (s *Server[T]) Init(hooks *Hooks[T]) {
 }
 
 func (s *Server[T]) unlock() {
-	s.cb.run(&s.mu)
+	s.run()
 	s.mu.Unlock()
+}
+
+// run runs the callbacks that are due: here, or, on loops, on the one that accepts. mu held, and let go of meanwhile.
+func (s *Server[T]) run() {
+	if s.crowd != nil && !s.crowd.loop.OnLoop() {
+		s.summon()
+		return
+	}
+	s.cb.run(&s.mu, s)
+}
+
+func (s *Server[T]) tellAll(*event) {}
+
+func (s *Server[T]) runElsewhere() {
+	go func() {
+		s.mu.Lock()
+		s.unlock()
+	}()
 }
 
 // Listen makes the server accept from what open returns, which is called unless the server listens already. Admit, if not nil, decides
@@ -134,11 +157,25 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 		if s.l != l || s.queue.len() > 0 {
 			return true
 		}
+		if s.crowd.accepts() {
+			return false
+		}
 		s.accept()
-		return s.queue.len() > 0 || s.cb.due()
+		return s.queue.len() > 0 || s.cb.pending()
 	}
-	s.gate.open(l)
-	s.recallSoon()
+	if s.crowd, err = newCrowd(s.group, s.all); err == nil && s.crowd != nil {
+		err = s.watch(l)
+	}
+	if err != nil {
+		s.l, s.last, s.crowd = nil, nil, nil
+		l.Close()
+		s.err = &sock.Error{Op: "listen", Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}
+		return s.err
+	}
+	if s.crowd == nil || s.crowd.notifier == nil {
+		s.gate.open(l)
+		s.recallSoon()
+	}
 	return nil
 }
 
@@ -173,6 +210,7 @@ func (s *Server[T]) stop() {
 	if s.rest != nil {
 		s.rest.Stop()
 	}
+	s.crowd.leave()
 	s.gate.shut()
 }
 
@@ -214,13 +252,15 @@ func (s *Server[T]) HasPending() bool {
 	return s.queue.len() > 0
 }
 
-// Next takes a connection if there is one. One that is found broken when it is taken is passed over.
+// Next takes a connection if there is one: to the next of the server's loops, if it has any. One that is found broken when it is taken is
+// passed over.
 func (s *Server[T]) Next() *T {
 	for {
 		s.mu.Lock()
 		t := s.pop()
+		home := s.crowd.next()
 		s.mu.Unlock()
-		if t == nil || s.take(t) == nil {
+		if t == nil || s.take(t, home) == nil {
 			return t
 		}
 	}
@@ -239,8 +279,8 @@ func (s *Server[T]) pop() *T {
 	return t
 }
 
-func (s *Server[T]) take(t *T) error {
-	err := s.hooks.Take(t)
+func (s *Server[T]) take(t *T, home *Home) error {
+	err := s.hooks.Take(t, home)
 	if err != nil {
 		s.hooks.Discard(t)
 	}
@@ -339,7 +379,7 @@ func (s *Server[T]) OnAcceptError(f func(error)) func() {
 
 func (s *Server[T]) on(sig signal, call func(*event)) func() {
 	s.mu.Lock()
-	cb := s.cb.add(sig, call)
+	cb := s.cb.addTold(sig, call)
 	if sig == sigNewConnection {
 		for range s.queue.len() {
 			s.cb.post(event{sig: sig, only: cb})

@@ -2,15 +2,82 @@ package core
 
 import "anteroom/sock"
 
-// on registers a callback, and returns the function that ends it.
-func (s *Socket) on(sig signal, call func(*event)) func() {
-	s.mu.Lock()
-	if s.cb == nil {
-		s.cb = new(dispatcher)
+// post notes an event if anybody is told of it, and reports that. mu held.
+func (s *Socket) post(ev event) bool {
+	if !s.hears(ev.sig) {
+		return false
 	}
-	cb := s.cb.add(sig, call)
+	s.cb.note(ev)
+	return true
+}
+
+// hears reports whether anybody is told of sig. mu held.
+func (s *Socket) hears(sig signal) bool {
+	return s.cb.hears(sig) || s.home != nil && s.home.all.hears(sig)
+}
+
+// listened reports whether anybody is told of anything. mu held.
+func (s *Socket) listened() bool { return s.cb.any() || s.home != nil && s.home.all != nil }
+
+// tellAll tells the functions that all sockets of a home have in common.
+func (s *Socket) tellAll(ev *event) {
+	if s.home == nil || s.home.all == nil {
+		return
+	}
+	all := s.home.all
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	switch {
-	case sig == sigReadyRead && s.mode != sock.WriteOnly:
+	case ev.sig == sigReadyRead && all.ReadyRead != nil:
+		all.ReadyRead(s)
+	case ev.sig == sigDisconnected && all.Disconnected != nil:
+		all.Disconnected(s)
+	case ev.sig == sigBytesWritten && all.BytesWritten != nil:
+		all.BytesWritten(s, ev.arg)
+	case ev.sig == sigErrorOccurred && all.ErrorOccurred != nil:
+		all.ErrorOccurred(s, sock.SocketError(ev.arg))
+	}
+}
+
+// A Handler is what all sockets of a home tell, beside the callbacks of each. Its functions may be nil.
+type Handler struct {
+	ReadyRead     func(*Socket)
+	Disconnected  func(*Socket)
+	BytesWritten  func(*Socket, int64)
+	ErrorOccurred func(*Socket, sock.SocketError)
+}
+
+func (h *Handler) hears(sig signal) bool {
+	if h == nil {
+		return false
+	}
+	switch sig {
+	case sigReadyRead:
+		return h.ReadyRead != nil
+	case sigDisconnected:
+		return h.Disconnected != nil
+	case sigBytesWritten:
+		return h.BytesWritten != nil
+	case sigErrorOccurred:
+		return h.ErrorOccurred != nil
+	}
+	return false
+}
+
+// on registers a callback, and returns the function that ends it.
+func (s *Socket) on(sig signal, f func()) func() { return s.register(s.cb.add, sig, f) }
+
+// onTold registers a callback of a signal that has something to tell.
+func (s *Socket) onTold(sig signal, f func(*event)) func() {
+	return s.register(func(sig signal, _ func()) *callback { return s.cb.addTold(sig, f) }, sig, nil)
+}
+
+func (s *Socket) register(add func(signal, func()) *callback, sig signal, f func()) func() {
+	s.mu.Lock()
+	first := !s.cb.hears(sig)
+	cb := add(sig, f)
+	switch {
+	case sig == sigReadyRead && s.mode != sock.WriteOnly && (s.home == nil || !first || s.flow != nil):
 		available := int64(s.flows().rbuf.len())
 		if s.t != nil && s.state == sock.ConnectedState {
 			available, _ = s.inspect()
@@ -22,12 +89,12 @@ func (s *Socket) on(sig signal, call func(*event)) func() {
 		s.untold = false
 		s.cb.post(event{sig: sig, only: cb})
 	}
-	s.watch()
+	s.startWatching()
 	s.unlock()
 	return func() {
 		s.mu.Lock()
 		s.cb.remove(cb)
-		if !s.cb.any() && s.flow != nil {
+		if !s.listened() && s.flow != nil {
 			s.flow.in.poke() // the watcher goes
 		}
 		s.mu.Unlock()
@@ -35,25 +102,25 @@ func (s *Socket) on(sig signal, call func(*event)) func() {
 }
 
 // OnConnected registers f.
-func (s *Socket) OnConnected(f func()) func() { return s.on(sigConnected, func(*event) { f() }) }
+func (s *Socket) OnConnected(f func()) func() { return s.on(sigConnected, f) }
 
 // OnDisconnected registers f.
-func (s *Socket) OnDisconnected(f func()) func() { return s.on(sigDisconnected, func(*event) { f() }) }
+func (s *Socket) OnDisconnected(f func()) func() { return s.on(sigDisconnected, f) }
 
 // OnReadyRead registers f.
-func (s *Socket) OnReadyRead(f func()) func() { return s.on(sigReadyRead, func(*event) { f() }) }
+func (s *Socket) OnReadyRead(f func()) func() { return s.on(sigReadyRead, f) }
 
 // OnStateChanged registers f.
 func (s *Socket) OnStateChanged(f func(sock.State)) func() {
-	return s.on(sigStateChanged, func(ev *event) { f(sock.State(ev.arg)) })
+	return s.onTold(sigStateChanged, func(ev *event) { f(sock.State(ev.arg)) })
 }
 
 // OnErrorOccurred registers f.
 func (s *Socket) OnErrorOccurred(f func(sock.SocketError)) func() {
-	return s.on(sigErrorOccurred, func(ev *event) { f(sock.SocketError(ev.arg)) })
+	return s.onTold(sigErrorOccurred, func(ev *event) { f(sock.SocketError(ev.arg)) })
 }
 
 // OnBytesWritten registers f.
 func (s *Socket) OnBytesWritten(f func(n int64)) func() {
-	return s.on(sigBytesWritten, func(ev *event) { f(ev.arg) })
+	return s.onTold(sigBytesWritten, func(ev *event) { f(ev.arg) })
 }

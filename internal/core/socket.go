@@ -1,12 +1,14 @@
 package core
 
 import (
+	"io"
 	"net"
 	"os"
 	"sync"
 	"syscall"
 	"time"
 
+	"anteroom/loop"
 	"anteroom/sock"
 )
 
@@ -20,22 +22,32 @@ type Endpoint interface {
 //
 // What an idle connection needs stands here; the rest is behind flow, which is made when it is needed.
 type Socket struct {
-	mu      sync.Mutex
-	t       Transport // nil unless connected or closing
-	end     Endpoint
-	err     error // the last one, an *sock.Error
-	cb      *dispatcher
-	flow    *flow
-	corpse  Transport // left by a connection that has ended, to be closed once mu is free
-	epoch   uint32    // counts connections and attempts: whoever let go of mu knows whether it is still the same one
-	pending int32     // the descriptor, plus one, of a connection that nobody has taken yet
-	state   sock.State
-	mode    sock.OpenMode
-	made    bool // there has been a connection since begin
-	closed  bool // Close was called since begin
-	ended   bool // the peer has ended the connection, and a callback, a wait or a never-waiting member has met that
-	ending  bool // somebody is taking the steps from Connected to Unconnected
-	untold  bool // the peer's end, which no callback was told
+	mu     sync.Mutex
+	t      Transport // nil unless connected or closing
+	end    Endpoint
+	err    *sock.Error // the last one
+	cb     dispatcher
+	flow   *flow
+	home   *Home             // the loop that it lives on; nil: none
+	watch  loop.Registration // there
+	epoch  uint32            // counts connections and attempts: whoever let go of mu knows whether it is still the same one
+	fd     int32             // the descriptor of a connection that nobody has taken yet, or that is at a loop; plus one
+	state  sock.State
+	mode   sock.OpenMode
+	made   bool // there has been a connection since begin
+	closed bool // Close was called since begin
+	ended  bool // the peer has ended the connection, and a callback, a wait or a never-waiting member has met that
+	ending bool // somebody is taking the steps from Connected to Unconnected
+	untold bool // the peer's end, which no callback was told
+	held   bool // nobody has taken the connection yet
+
+	// At a loop.
+	unheard  bool // something has come that no callback was there to hear
+	summoned bool // the loop is to run what callbacks are due
+	room     bool // the loop tells of room to write
+	full     bool // the last read has filled its buffer: there may be more
+	staged   bool // what callbacks have written is in the home's hands
+	lent     bool // others may have a duplicate of the descriptor
 }
 
 // A flow is the state of a connection's two directions.
@@ -63,6 +75,7 @@ type flow struct {
 	shutWrite bool // CloseWrite once wbuf is empty
 
 	attempt *attempt
+	corpse  Transport // left by a connection that has ended, to be closed once mu is free
 }
 
 // moves lists the states that may follow each state.
@@ -91,7 +104,7 @@ func (s *Socket) setState(to sock.State) {
 		panic("core: " + s.state.String() + " cannot become " + to.String())
 	}
 	s.state = to
-	s.cb.post(event{sig: sigStateChanged, arg: int64(to)})
+	s.post(event{sig: sigStateChanged, arg: int64(to)})
 	if s.flow != nil {
 		s.flow.in.poke()
 		s.flow.out.poke()
@@ -105,17 +118,21 @@ func (s *Socket) flows() *flow {
 		f.in.init(&s.mu)
 		f.out.init(&s.mu)
 		if s.t != nil {
-			f.open(s.t)
+			f.open(s, s.t)
 		}
 		s.flow = f
 	}
 	return s.flow
 }
 
-func (f *flow) open(t Transport) {
+func (f *flow) open(s *Socket, t Transport) {
 	in, out := t.Pollers()
 	f.in.open(in)
 	f.out.open(out)
+	if s.home != nil {
+		f.in.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(inward)) })
+		f.out.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(outward)) })
+	}
 }
 
 // unlock runs the callbacks that are due and lets go of mu.
@@ -124,30 +141,77 @@ func (s *Socket) unlock() {
 	s.mu.Unlock()
 }
 
-// fire closes what has ended and runs the callbacks that are due. What they wrote is sent when they have returned, as an event loop
-// would. mu held, and let go of meanwhile: the caller must look whether the epoch is still the same.
+// fire closes what has ended and runs the callbacks that are due: here, or, if the socket lives on a loop, there. What they wrote is sent
+// when they have returned, as an event loop would. mu held, and let go of meanwhile: the caller must look whether the epoch is still the
+// same.
 func (s *Socket) fire() {
 	for {
-		if t := s.corpse; t != nil {
-			s.corpse = nil
+		if f := s.flow; f != nil && f.corpse != nil {
+			t := f.corpse
+			f.corpse = nil
 			s.mu.Unlock()
 			t.Close()
 			s.mu.Lock()
 		}
-		if !s.cb.run(&s.mu) {
+		if s.home != nil && !s.home.here() {
+			s.summon()
 			return
 		}
-		if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 && !s.cb.running {
-			s.flushOnce()
+		if !s.cb.run(&s.mu, s) {
+			return
 		}
+		s.flushWritten()
 	}
 }
 
-// attach gives the socket its transport. mu held.
-func (s *Socket) attach(t Transport) {
+// flushWritten sends what a callback that has returned has written. mu held, and let go of while callbacks run.
+func (s *Socket) flushWritten() {
+	if s.cb.running() {
+		return
+	}
+	if s.home != nil {
+		s.home.flush(s)
+	}
+	if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 {
+		s.flushOnce()
+	}
+}
+
+// runElsewhere runs what is due after a callback has panicked or ended its goroutine. mu is not held.
+func (s *Socket) runElsewhere() {
+	if s.home != nil {
+		s.mu.Lock()
+		s.summon()
+		s.mu.Unlock()
+		return
+	}
+	go func() {
+		s.mu.Lock()
+		s.unlock()
+	}()
+}
+
+// attach gives the socket its transport, or brings that to the loop on which the socket lives. mu held.
+func (s *Socket) attach(t Transport) error {
+	if s.home != nil {
+		fd, err := detach(t)
+		if err != nil {
+			return err
+		}
+		if err := s.settle(fd); err != nil {
+			sock.FromFd(uintptr(fd)).Close()
+			return err
+		}
+		return nil
+	}
+	s.attached(t)
+	return nil
+}
+
+func (s *Socket) attached(t Transport) {
 	s.t, s.made = t, true
 	if s.flow != nil {
-		s.flow.open(t)
+		s.flow.open(s, t)
 	}
 }
 
@@ -156,6 +220,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	s.epoch++
 	s.end, s.mode, s.err = end, mode, nil
 	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
+	s.unheard, s.room, s.full, s.lent = false, false, false, false
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()
@@ -169,7 +234,15 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 // finish ends the connection: from here on there is no transport. mu held; fire closes the descriptor.
 func (s *Socket) finish() {
 	s.epoch++
-	s.corpse, s.t = s.t, nil
+	switch {
+	case s.home != nil:
+		s.leave()
+	case s.flow == nil: // nobody waits at it
+		s.t.Close()
+	default:
+		s.flow.corpse = s.t
+	}
+	s.t = nil
 	s.ending = false
 	if f := s.flow; f != nil {
 		f.wbuf.reset()
@@ -178,7 +251,7 @@ func (s *Socket) finish() {
 		f.out.shut()
 	}
 	s.setState(sock.UnconnectedState)
-	s.untold = !s.cb.post(event{sig: sigDisconnected}) && s.ended
+	s.untold = !s.post(event{sig: sigDisconnected}) && s.ended
 }
 
 // room returns how many of n bytes the read buffer may still take.
@@ -195,14 +268,17 @@ func (s *Socket) peerEnded(op string, cause error) {
 	if s.t == nil || s.ending {
 		return
 	}
-	s.fill(-1)
-	if s.flow.wbuf.len() > 0 {
-		s.flushNow() // the peer may have ended its side only
+	if s.home == nil || s.flow != nil || cause != io.EOF {
+		s.flows()
+		s.fill(-1)
+		if s.flow.wbuf.len() > 0 {
+			s.flushNow() // the peer may have ended its side only
+		}
+		if s.state == sock.ConnectedState {
+			s.announce(int64(s.flow.rbuf.len()))
+		}
 	}
 	s.ended, s.ending = true, true
-	if s.state == sock.ConnectedState {
-		s.announce(int64(s.flow.rbuf.len()))
-	}
 	s.fail(op, cause)
 	s.then(func() {
 		if s.state == sock.ClosingState {
@@ -252,7 +328,7 @@ func (s *Socket) fail(op string, cause error) error { return s.failCode(op, sock
 func (s *Socket) failCode(op string, code sock.SocketError, cause error) error {
 	e := s.newError(op, code, cause)
 	s.err = e
-	s.cb.post(event{sig: sigErrorOccurred, arg: int64(code)})
+	s.post(event{sig: sigErrorOccurred, arg: int64(code)})
 	return e
 }
 
@@ -280,43 +356,64 @@ func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode)
 		return err
 	}
 	s.begin(end, mode)
-	s.attach(t)
+	if err := s.attach(t); err != nil {
+		err = s.newError(op, sock.CodeOf(err), err)
+		s.unlock()
+		return err
+	}
 	s.setState(sock.ConnectedState)
-	s.watch()
+	s.startWatching()
 	s.unlock()
 	return nil
 }
 
 // Hold makes a new socket own a connection that nobody has taken yet. It needs no transport until Take.
 func (s *Socket) Hold(end Endpoint, fd int) {
-	s.end, s.mode, s.state, s.pending = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1
+	s.end, s.mode, s.state, s.fd, s.held = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1, true
 }
 
 // Release gives up a connection that nobody has taken yet, and the use of the socket, for the connection's descriptor.
 func (s *Socket) Release() sock.Descriptor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := sock.FromFd(uintptr(s.pending - 1))
-	s.pending, s.state = 0, sock.UnconnectedState
+	d := sock.FromFd(uintptr(s.fd - 1))
+	s.fd, s.held, s.state = 0, false, sock.UnconnectedState
 	return d
 }
 
 // Pending returns the descriptor of a connection that Hold has kept and nobody has taken yet.
-func (s *Socket) Pending() int { return int(s.pending - 1) }
+func (s *Socket) Pending() int { return int(s.fd - 1) }
 
-// Take attaches a connection that Hold has kept.
-func (s *Socket) Take() error {
+// Take attaches a connection that Hold has kept: to the loop of home, or, if that is nil, to the runtime's poller.
+func (s *Socket) Take(home *Home) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pending == 0 {
+	if home != nil && s.home == nil && s.t != nil { // one that has a transport, which nobody has used
+		t := s.t
+		s.t, s.home = nil, home
+		if err := s.attach(t); err != nil {
+			return s.newError("accept", sock.CodeOf(err), err)
+		}
 		return nil
 	}
-	t, err := NewTransport(int(s.pending - 1))
+	if !s.held {
+		return nil
+	}
+	fd := int(s.fd - 1)
+	if home != nil {
+		s.home = home
+		if err := s.settle(fd); err != nil {
+			return s.newError("accept", sock.CodeOf(err), err)
+		}
+		s.held = false
+		return nil
+	}
+	t, err := NewTransport(fd)
 	if err != nil {
 		return s.newError("accept", sock.CodeOf(err), err)
 	}
-	s.pending = 0
-	s.attach(t)
+	s.fd, s.held = 0, false
+	s.attached(t)
 	return nil
 }
 
@@ -331,6 +428,9 @@ func (s *Socket) State() sock.State {
 func (s *Socket) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.err == nil {
+		return nil
+	}
 	return s.err
 }
 
@@ -362,6 +462,7 @@ func (s *Socket) SocketDescriptor() sock.Descriptor {
 	if s.t == nil {
 		return sock.Descriptor{}
 	}
+	s.lent = true
 	return sock.Lend(s.t.Fd())
 }
 
@@ -372,6 +473,7 @@ func (s *Socket) Control(op string, f func(fd uintptr) error) error {
 	if s.t == nil {
 		return s.notConnected(op)
 	}
+	s.lent = true
 	return f(s.t.Fd())
 }
 
@@ -390,6 +492,7 @@ func (s *Socket) Disconnect() {
 			break // the peer's end is under way
 		}
 		s.flows()
+		s.unstage()
 		s.collect() // what has arrived stays readable
 		if s.flow.wbuf.len() > 0 {
 			s.setState(sock.ClosingState)
@@ -421,6 +524,7 @@ func (s *Socket) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
+	s.unstage()
 	if s.state == sock.ConnectedState && s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
 		// What can go now goes: the program may end right after this.
 		s.flushOnce()
@@ -452,6 +556,7 @@ func (s *Socket) Close() error {
 // Abort ends the connection at once. What WriteBuffered holds, and what is unread, is dropped.
 func (s *Socket) Abort() {
 	s.mu.Lock()
+	s.staged = false
 	if s.flow != nil {
 		s.flow.rbuf.reset()
 	}
@@ -471,9 +576,9 @@ func (s *Socket) Abort() {
 
 // drop closes a connection that nobody has taken. mu held.
 func (s *Socket) drop() {
-	if s.pending > 0 {
-		sock.FromFd(uintptr(s.pending - 1)).Close()
-		s.pending = 0
+	if s.held {
+		sock.FromFd(uintptr(s.fd - 1)).Close()
+		s.fd, s.held = 0, false
 	}
 	s.epoch++
 	s.setState(sock.UnconnectedState)

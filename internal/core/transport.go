@@ -26,6 +26,14 @@ type Transport interface {
 	SyscallConn() (syscall.RawConn, error)
 }
 
+// A direction is that of the bytes.
+type direction int
+
+const (
+	inward direction = iota
+	outward
+)
+
 // A Conn is what the runtime's poller offers of a connection: an *os.File, a *net.TCPConn.
 type Conn interface {
 	syscall.Conn

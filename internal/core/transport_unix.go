@@ -80,37 +80,9 @@ func (t *runtimeTransport) sit() (*seat, error) {
 	return at, nil
 }
 
-func (t *runtimeTransport) Read(p []byte) (int, error) {
-	n, errno := sysfd.Read(t.fd, p)
-	switch {
-	case errno == syscall.EAGAIN:
-		return 0, ErrAgain
-	case errno != 0:
-		return 0, errno
-	case n == 0 && len(p) > 0:
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func (t *runtimeTransport) Write(p []byte) (int, error) {
-	n, errno := sysfd.Write(t.fd, p)
-	switch {
-	case errno == syscall.EAGAIN:
-		return 0, ErrAgain
-	case errno != 0:
-		return 0, errno
-	}
-	return n, nil
-}
-
-func (t *runtimeTransport) Query() (int, bool, error) {
-	st, errno := sysfd.Query(t.fd)
-	if errno != 0 {
-		return 0, false, errno
-	}
-	return st.Unread, st.Ended, nil
-}
+func (t *runtimeTransport) Read(p []byte) (int, error)  { return readFd(uintptr(t.fd), p) }
+func (t *runtimeTransport) Write(p []byte) (int, error) { return writeFd(uintptr(t.fd), p) }
+func (t *runtimeTransport) Query() (int, bool, error)   { return queryFd(uintptr(t.fd)) }
 
 func (t *runtimeTransport) CloseRead() error          { return sysfd.Shutdown(t.fd, unix.SHUT_RD) }
 func (t *runtimeTransport) CloseWrite() error         { return sysfd.Shutdown(t.fd, unix.SHUT_WR) }
@@ -136,14 +108,6 @@ func (t *runtimeTransport) Close() error {
 	return sysfd.Close(t.fd)
 }
 
-// A direction is that of the bytes.
-type direction int
-
-const (
-	in direction = iota
-	out
-)
-
 func (t *runtimeTransport) wait(d direction, ready func(uintptr) bool) error {
 	at := t.seat.Load()
 	if at == nil {
@@ -158,7 +122,7 @@ func (t *runtimeTransport) wait(d direction, ready func(uintptr) bool) error {
 			return err
 		}
 	}
-	if d == in {
+	if d == inward {
 		return at.raw.Read(ready)
 	}
 	return at.raw.Write(ready)
@@ -191,7 +155,7 @@ func (t *runtimeTransport) passed(d direction) bool {
 }
 
 func (at *seat) setLimit(d direction, limit time.Time) error {
-	if d == in {
+	if d == inward {
 		return at.conn.SetReadDeadline(limit)
 	}
 	return at.conn.SetWriteDeadline(limit)
@@ -200,15 +164,49 @@ func (at *seat) setLimit(d direction, limit time.Time) error {
 type readSide runtimeTransport
 
 func (t *readSide) Wait(ready func(uintptr) bool) error {
-	return (*runtimeTransport)(t).wait(in, ready)
+	return (*runtimeTransport)(t).wait(inward, ready)
 }
-func (t *readSide) SetLimit(limit time.Time) error { return (*runtimeTransport)(t).setLimit(in, limit) }
+func (t *readSide) SetLimit(limit time.Time) error {
+	return (*runtimeTransport)(t).setLimit(inward, limit)
+}
 
 type writeSide runtimeTransport
 
 func (t *writeSide) Wait(ready func(uintptr) bool) error {
-	return (*runtimeTransport)(t).wait(out, ready)
+	return (*runtimeTransport)(t).wait(outward, ready)
 }
 func (t *writeSide) SetLimit(limit time.Time) error {
-	return (*runtimeTransport)(t).setLimit(out, limit)
+	return (*runtimeTransport)(t).setLimit(outward, limit)
+}
+
+func readFd(fd uintptr, p []byte) (int, error) {
+	n, errno := sysfd.Read(int(fd), p)
+	switch {
+	case errno == syscall.EAGAIN:
+		return 0, ErrAgain
+	case errno != 0:
+		return 0, errno
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func writeFd(fd uintptr, p []byte) (int, error) {
+	n, errno := sysfd.Write(int(fd), p)
+	switch {
+	case errno == syscall.EAGAIN:
+		return 0, ErrAgain
+	case errno != 0:
+		return 0, errno
+	}
+	return n, nil
+}
+
+func queryFd(fd uintptr) (unread int, ended bool, err error) {
+	st, errno := sysfd.Query(int(fd))
+	if errno != 0 {
+		return 0, false, errno
+	}
+	return st.Unread, st.Ended, nil
 }

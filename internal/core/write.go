@@ -37,6 +37,7 @@ func (o *writeOp) once() bool {
 		if f.writer != nil {
 			return false
 		}
+		s.unstage()
 		if f.shutWrite {
 			o.err = syscall.EPIPE
 			return true
@@ -62,6 +63,7 @@ func (o *writeOp) once() bool {
 		}
 		o.n += n
 		if err == ErrAgain {
+			s.wantRoom()
 			return false
 		}
 		if err != nil {
@@ -116,7 +118,7 @@ const flushDelay = time.Millisecond
 // WriteBuffered queues p.
 func (s *Socket) WriteBuffered(p []byte) (int, error) {
 	s.mu.Lock()
-	f := s.flows()
+	f := s.flow
 	switch {
 	case s.mode == sock.ReadOnly && s.t != nil:
 		err := s.newError("write", sock.OperationError, errReadOnly)
@@ -126,12 +128,17 @@ func (s *Socket) WriteBuffered(p []byte) (int, error) {
 		err := s.notConnected("write")
 		s.mu.Unlock()
 		return 0, err
-	case f.shutWrite:
+	case f != nil && f.shutWrite:
 		err := s.newError("write", sock.OperationError, syscall.EPIPE)
 		s.mu.Unlock()
 		return 0, err
-	}
-	if len(p) > 0 {
+	case len(p) == 0:
+	case s.home != nil && s.home.stage(s, p):
+		s.mu.Unlock()
+		return len(p), nil
+	default:
+		f = s.flows()
+		s.unstage()
 		if f.wbuf.len() == 0 {
 			f.sent = 0
 		}
@@ -153,6 +160,7 @@ func (s *Socket) flushNow() (sent int64, err error) {
 		f.wbuf.skip(n)
 		sent += int64(n)
 		if err == ErrAgain {
+			s.wantRoom()
 			break
 		}
 		if err != nil {
@@ -161,7 +169,7 @@ func (s *Socket) flushNow() (sent int64, err error) {
 	}
 	if sent > 0 {
 		f.sent += sent
-		s.cb.post(event{sig: sigBytesWritten, arg: sent})
+		s.post(event{sig: sigBytesWritten, arg: sent})
 	}
 	if f.wbuf.len() == 0 && f.shutWrite {
 		s.t.CloseWrite()
@@ -196,6 +204,10 @@ func (s *Socket) flushSoon(delay time.Duration) {
 		return
 	}
 	f.flushing = true
+	if s.home != nil {
+		s.home.loop.Post(s.flushAtLoop)
+		return
+	}
 	if f.timer == nil {
 		f.timer = time.AfterFunc(delay, s.flusher)
 	} else {
@@ -254,11 +266,12 @@ func (s *Socket) flusher() {
 // Flush sends what it can of what WriteBuffered holds, and reports whether that was anything.
 func (s *Socket) Flush() bool {
 	s.mu.Lock()
+	staged := s.unstage()
 	if s.t == nil || s.flow == nil || s.flow.wbuf.len() == 0 {
-		s.mu.Unlock()
-		return false
+		s.unlock()
+		return staged > 0
 	}
-	sent := s.flushOnce()
+	sent := staged + s.flushOnce()
 	if s.flow.wbuf.len() == 0 {
 		s.flow.sent = 0 // the caller knows: a wait would wait for other bytes
 	}
@@ -270,10 +283,14 @@ func (s *Socket) Flush() bool {
 func (s *Socket) BytesToWrite() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flow == nil {
-		return 0
+	n := 0
+	if s.staged {
+		n = len(s.home.out)
 	}
-	return int64(s.flow.wbuf.len())
+	if s.flow != nil {
+		n += s.flow.wbuf.len()
+	}
+	return int64(n)
 }
 
 // WaitBytesWritten waits until some of what WriteBuffered holds is sent.
@@ -282,6 +299,7 @@ func (s *Socket) WaitBytesWritten(timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.unlock()
 	f := s.flows()
+	s.unstage()
 	if f.sent > 0 { // in the background, since the last bytes were queued: the wait comes late
 		f.sent = 0
 		return nil
@@ -330,7 +348,7 @@ func (s *Socket) SetWriteDeadline(t time.Time) error {
 	f := s.flows()
 	f.writeDeadline = t
 	f.out.rearm(&f.writeDeadline)
-	if f.wbuf.len() > 0 && !expired(t) {
+	if f.wbuf.len() > 0 && (s.home != nil || !expired(t)) {
 		s.flushSoon(0)
 	}
 	return nil
@@ -344,6 +362,7 @@ func (s *Socket) CloseWrite() error {
 		return s.notConnected("close write")
 	}
 	f := s.flows()
+	s.unstage()
 	f.shutWrite = true
 	if f.wbuf.len() > 0 {
 		s.flushSoon(0)

@@ -47,3 +47,14 @@ func Write(fd int, p []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+// Peek returns 1 if something has arrived that can be read, 0 at the end, or why neither is so: EAGAIN, or the connection's error.
+func Peek(fd int) (int, syscall.Errno) {
+	var b [1]byte
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_DONTWAIT|syscall.MSG_PEEK, 0, 0)
+		if errno != syscall.EINTR {
+			return int(n), errno
+		}
+	}
+}

@@ -30,3 +30,17 @@ func again(call func(int, []byte) (int, error), fd int, p []byte) (int, syscall.
 		}
 	}
 }
+
+// Peek returns 1 if something has arrived that can be read, 0 at the end, or why neither is so: EAGAIN, or the connection's error.
+func Peek(fd int) (int, syscall.Errno) {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if err == nil {
+			return n, 0
+		}
+		if errno := toErrno(err); errno != syscall.EINTR {
+			return 0, errno
+		}
+	}
+}

@@ -58,6 +58,20 @@ func CheckShared(fd int) syscall.Errno {
 	return 0
 }
 
+// Pipe returns the two ends of a pipe, for reading and for writing.
+func Pipe() (fds [2]int, err error) {
+	var p [2]int
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := unix.Pipe(p[:]); err != nil {
+		return [2]int{-1, -1}, os.NewSyscallError("pipe", err)
+	}
+	for _, fd := range p {
+		Prepare(fd)
+	}
+	return p, nil
+}
+
 // Close closes fd.
 func Close(fd int) error { return unix.Close(fd) }
 

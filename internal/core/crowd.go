@@ -1,0 +1,143 @@
+package core
+
+import (
+	"errors"
+
+	"anteroom/loop"
+)
+
+// A crowd is the loops of a server: one accepts and runs the server's callbacks, and all of them, in turn, get the sockets. Its methods
+// may be called of a nil crowd, which is that of a server without loops.
+type crowd struct {
+	group    *loop.Group
+	loop     *loop.Loop // which accepts
+	homes    map[*loop.Loop]*Home
+	all      *Handler
+	notifier *loop.Notifier // of the listening descriptor; nil: a goroutine accepts, for there is no descriptor
+	watched  bool           // it is to tell of connections
+	summoned bool           // the loop is to run what callbacks are due
+	burst    int            // how many connections are accepted at a time
+}
+
+func newCrowd(g *loop.Group, all *Handler) (*crowd, error) {
+	if g == nil {
+		return nil, nil
+	}
+	c := &crowd{group: g, loop: g.Next(), homes: make(map[*loop.Loop]*Home), all: all, burst: 1}
+	if c.loop == nil {
+		return nil, errors.New("the group was not made by loop.NewGroup")
+	}
+	return c, nil
+}
+
+// next returns where the next socket is to live.
+func (c *crowd) next() *Home {
+	if c == nil {
+		return nil
+	}
+	l := c.group.Next()
+	h := c.homes[l]
+	if h == nil {
+		h = NewHome(l, c.all)
+		c.homes[l] = h
+	}
+	return h
+}
+
+// accepts reports whether a loop accepts, so that nobody else needs to.
+func (c *crowd) accepts() bool {
+	return c != nil && c.notifier != nil && c.loop.Running() && !c.loop.OnLoop()
+}
+
+// leave ends watching.
+func (c *crowd) leave() {
+	if c != nil && c.notifier != nil {
+		c.notifier.Close()
+		c.notifier = nil
+	}
+}
+
+// SetLoops has the server accept on the loops of g from the next Listen on; nil: on none. All sockets tell what all says.
+func (s *Server[T]) SetLoops(g *loop.Group) {
+	s.mu.Lock()
+	s.group = g
+	s.mu.Unlock()
+}
+
+// SetHandler sets what all sockets that live on the server's loops tell, from the next Listen on.
+func (s *Server[T]) SetHandler(all *Handler) {
+	s.mu.Lock()
+	s.all = all
+	s.mu.Unlock()
+}
+
+// watch has the loop tell of connections at l. mu held.
+func (s *Server[T]) watch(l Listener[T]) error {
+	fd := l.Fd()
+	if fd == noHandle {
+		return nil
+	}
+	n, err := s.crowd.loop.Notify(fd, loop.Readable, func(loop.Events) { s.acceptBurst(l) })
+	if err != nil {
+		return err
+	}
+	s.crowd.notifier, s.crowd.watched = n, true
+	s.gate.park(s.crowd.loop, func() lonePoller {
+		return newLonePoller(func() (uintptr, int16) { return fd, pollIn })
+	})
+	return nil
+}
+
+// watchIfWanted has the loop tell of connections only while there is room for one. mu held.
+func (s *Server[T]) watchIfWanted() {
+	c := s.crowd
+	want := s.l != nil && !s.paused && !s.resting && s.room()
+	if c.notifier == nil || want == c.watched {
+		return
+	}
+	c.watched = want
+	on := loop.Events(0)
+	if want {
+		on = loop.Readable
+	}
+	c.notifier.SetEvents(on) // fails only if the loop is closed
+}
+
+// mostBurst bounds how many connections are accepted before others on the loop have their turn.
+const mostBurst = 64
+
+// acceptBurst accepts connections at l, on the loop. A try that finds none costs as much as a connection, so that there is one try at first,
+// and twice as many each time that there was one for each.
+func (s *Server[T]) acceptBurst(l Listener[T]) {
+	s.mu.Lock()
+	c := s.crowd
+	n := 0
+	for n < c.burst && s.l == l && s.accept() {
+		n++
+		s.run()
+	}
+	switch {
+	case s.l != l:
+	case n == c.burst:
+		c.burst = min(2*c.burst, mostBurst)
+	default:
+		c.burst = 1
+	}
+	if s.l == l {
+		s.watchIfWanted()
+	}
+	s.unlock()
+}
+
+// summon has the loop run the callbacks that are due. mu held.
+func (s *Server[T]) summon() {
+	c := s.crowd
+	if !c.summoned && s.cb.pending() {
+		c.summoned = true
+		c.loop.Post(func() {
+			s.mu.Lock()
+			c.summoned = false
+			s.unlock()
+		})
+	}
+}

@@ -1,0 +1,363 @@
+package core
+
+import (
+	"syscall"
+	"time"
+
+	"anteroom/loop"
+	"anteroom/sock"
+)
+
+// A Home is a loop on which sockets live, and what they share there. At a loop a socket has no goroutine: the loop tells it of events, and
+// is where its callbacks run. Its descriptor is watched for bytes and the end, edge-triggered, from the time that it is attached; for room
+// to write only while some is wanted.
+type Home struct {
+	loop *loop.Loop
+	all  *Handler // what all of its sockets tell; nil: nothing
+
+	// What the callback that runs has written to its own socket, which is sent in one piece when it has returned. Guarded by that socket's
+	// mutex; owner is for the loop's goroutine alone.
+	out   []byte
+	owner *Socket
+}
+
+// NewHome returns a home at l, whose sockets all tell what all says, if that is not nil.
+func NewHome(l *loop.Loop, all *Handler) *Home { return &Home{loop: l, all: all} }
+
+// here reports whether this is the loop's goroutine.
+func (h *Home) here() bool { return h.loop.OnLoop() }
+
+// mostStaged is how much a callback's writes may gather before they are sent.
+const mostStaged = 64 << 10
+
+// stage gathers p, and reports false if it cannot. s's mu held, and let go of while callbacks run if there is much to send.
+func (h *Home) stage(s *Socket, p []byte) bool {
+	if !s.cb.running() || s.flow != nil && (s.flow.wbuf.len() > 0 || s.flow.writer != nil) || !h.here() || h.owner != nil && h.owner != s {
+		return false
+	}
+	if !s.staged {
+		h.owner, h.out, s.staged = s, h.out[:0], true
+	}
+	if len(h.out)+len(p) > mostStaged {
+		s.unstage()
+		return false
+	}
+	h.out = append(h.out, p...)
+	return true
+}
+
+// flush sends what the callback that has returned has written to s. mu held.
+func (h *Home) flush(s *Socket) {
+	if h.owner == s {
+		h.owner = nil
+		s.unstage()
+	}
+}
+
+// unstage sends what callbacks have written, and keeps what the system does not take; it returns how much was sent. mu held.
+func (s *Socket) unstage() int64 {
+	if !s.staged {
+		return 0
+	}
+	s.staged = false
+	if s.t == nil {
+		return 0
+	}
+	out := s.home.out
+	n, err := s.t.Write(out)
+	if n > 0 {
+		s.post(event{sig: sigBytesWritten, arg: int64(n)})
+		if s.flow != nil {
+			s.flow.sent += int64(n)
+		}
+	}
+	if n < len(out) {
+		s.flows().wbuf.write(out[n:])
+		if err == ErrAgain || err == nil {
+			s.wantRoom()
+		} else {
+			s.flushSoon(0) // which meets the error
+		}
+	}
+	return int64(n)
+}
+
+// A loopSide is the Transport of a socket at a loop.
+type loopSide Socket
+
+func (t *loopSide) Pollers() (Poller, Poller) { return nil, nil }
+func (t *loopSide) Fd() uintptr               { return uintptr(t.fd - 1) }
+
+func (t *loopSide) SyscallConn() (syscall.RawConn, error) {
+	return &loopConn{(*Socket)(t), t.epoch}, nil
+}
+
+// A loopConn is the raw connection of a socket at a loop. To wait there are the gates.
+type loopConn struct {
+	s     *Socket
+	epoch uint32
+}
+
+func (c *loopConn) Control(f func(fd uintptr)) error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.s.t == nil || c.s.epoch != c.epoch {
+		return c.s.notConnected("control")
+	}
+	f(c.s.t.Fd())
+	return nil
+}
+
+func (c *loopConn) Read(func(fd uintptr) bool) error  { return syscall.EINVAL }
+func (c *loopConn) Write(func(fd uintptr) bool) error { return syscall.EINVAL }
+
+// SetHome has the socket's next connection live on a loop, or, if home is nil, at the runtime's poller. It fails unless it is unconnected.
+func (s *Socket) SetHome(op string, home *Home) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != sock.UnconnectedState {
+		return s.newError(op, sock.OperationError, &stateError{s.state})
+	}
+	s.home = home
+	return nil
+}
+
+// settle brings a connected socket to the loop. mu held; after an error fd is still the caller's.
+func (s *Socket) settle(fd int) error {
+	s.fd = int32(fd) + 1
+	s.attached((*loopSide)(s))
+	r, err := s.home.loop.Register(uintptr(fd), loop.Readable, s)
+	if err != nil {
+		s.t, s.made = nil, false
+		if s.flow != nil {
+			s.flow.in.shut()
+			s.flow.out.shut()
+		}
+		return err
+	}
+	s.watch = r
+	return nil
+}
+
+// leave takes the socket from the loop and closes its descriptor. mu held.
+func (s *Socket) leave() {
+	fd := int(s.fd - 1)
+	s.home.loop.Unregister(s.watch, uintptr(fd), s.lent)
+	sock.FromFd(uintptr(fd)).Close()
+	s.fd, s.staged = 0, false
+}
+
+// wantRoom has the loop tell when there is room to write. mu held.
+func (s *Socket) wantRoom() {
+	if s.home != nil && s.t != nil && !s.room {
+		s.room = true
+		s.home.loop.Modify(s.watch, s.t.Fd(), loop.Readable|loop.Writable) // fails only if the loop is closed
+	}
+}
+
+// tellAgain has the loop tell again of what has arrived. mu held.
+func (s *Socket) tellAgain() {
+	if s.home == nil || s.t == nil {
+		return
+	}
+	on := loop.Readable
+	if s.room {
+		on |= loop.Writable
+	}
+	s.home.loop.Modify(s.watch, s.t.Fd(), on)
+}
+
+// summon has the loop run the callbacks that are due. mu held.
+func (s *Socket) summon() {
+	if !s.summoned && s.cb.pending() {
+		s.summoned = true
+		s.home.loop.Post(s.answer)
+	}
+}
+
+func (s *Socket) answer() {
+	s.mu.Lock()
+	s.summoned = false
+	s.unlock()
+}
+
+// Ready is called by the loop when something has happened to the descriptor.
+func (s *Socket) Ready(ev loop.Events) {
+	s.mu.Lock()
+	if s.t == nil || s.home == nil {
+		s.mu.Unlock()
+		return
+	}
+	if f := s.flow; f != nil {
+		f.in.lookAgain()
+		if s.room && ev&loop.Writable != 0 {
+			s.roomMade()
+		}
+	}
+	if s.t != nil && s.state == sock.ConnectedState && !s.ending && ev&(loop.Readable|loop.Hangup) != 0 {
+		if ev&loop.Hangup == 0 {
+			s.arrived()
+		} else {
+			s.hungUp()
+		}
+	}
+	s.unlock()
+}
+
+// roomMade goes on sending. mu held, and let go of while callbacks run.
+func (s *Socket) roomMade() {
+	f := s.flow
+	s.room = false
+	if f.wbuf.len() > 0 && f.writer == nil {
+		s.flushOnce() // which wants room again if it needs more
+	}
+	if s.t == nil {
+		return
+	}
+	f.out.lookAgain() // a Write that needs more says so itself
+	if !s.room {
+		s.home.loop.Modify(s.watch, s.t.Fd(), loop.Readable)
+	}
+}
+
+// mostTurns bounds how often callbacks are told again, in one turn of the loop, because they have left something.
+const mostTurns = 16
+
+// arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more. mu held, and let go of while
+// they run.
+func (s *Socket) arrived() {
+	switch {
+	case s.mode&sock.ReadOnly == 0:
+		s.flows()
+		s.fill(-1)
+		return
+	case !s.hears(sigReadyRead):
+		s.unheard = true
+		return
+	case s.cb.running(): // on a goroutine that is going to end
+		s.post(event{sig: sigReadyRead})
+		return
+	}
+	for turns := 1; ; turns++ {
+		epoch, before := s.epoch, s.readSoFar()
+		s.full = false
+		s.cb.tell(&s.mu, sigReadyRead, s)
+		s.flushWritten()
+		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
+			return
+		}
+		left := s.flow != nil && s.flow.rbuf.len() > 0 && s.flow.consumed > before
+		if !s.full && !left {
+			return
+		}
+		if turns == mostTurns { // others want their turn
+			s.home.loop.Post(s.lookAtLoop)
+			return
+		}
+		if !left && !hasBytes(int(s.fd-1)) {
+			return
+		}
+	}
+}
+
+func (s *Socket) readSoFar() int64 {
+	if s.flow == nil {
+		return 0
+	}
+	return s.flow.consumed
+}
+
+// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. mu held, and let go of while callbacks run.
+func (s *Socket) hungUp() {
+	if !s.listened() {
+		s.unheard = true
+		return
+	}
+	unread, cause := peek(int(s.fd - 1))
+	if unread {
+		epoch := s.epoch
+		s.arrived()
+		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
+			return
+		}
+		unread, cause = peek(int(s.fd - 1))
+	}
+	switch {
+	case unread: // nobody wants it now: it is kept
+		s.flows()
+		if _, cause = s.inspect(); cause == nil {
+			return // not all of it: tellAgain follows when some was read
+		}
+	case cause == nil:
+		return // an event of the past
+	}
+	s.peerEnded("read", cause)
+}
+
+// lookAtLoop looks for bytes and the end, on the loop.
+func (s *Socket) lookAtLoop() { s.Ready(loop.Readable | loop.Hangup) }
+
+// flushAtLoop is the flusher of a socket at a loop.
+func (s *Socket) flushAtLoop() {
+	s.mu.Lock()
+	f := s.flow
+	f.flushing = false
+	if s.t != nil && f.wbuf.len() > 0 {
+		s.flushOnce()
+	}
+	if s.t != nil && f.wbuf.len() > 0 && s.state == sock.ClosingState {
+		s.expire()
+	}
+	if s.t != nil && f.wbuf.len() == 0 {
+		s.flushed(nil)
+	}
+	s.unlock()
+}
+
+// expire ends a closing connection when the write deadline passes. mu held, and let go of while callbacks run.
+func (s *Socket) expire() {
+	f := s.flow
+	switch limit := f.writeDeadline; {
+	case limit.IsZero():
+	case expired(limit):
+		f.wbuf.reset()
+		s.failTimeout("write")
+		s.flushed(nil)
+	case f.timer == nil:
+		f.timer = time.AfterFunc(time.Until(limit), s.expireLater)
+	default:
+		f.timer.Reset(time.Until(limit))
+	}
+}
+
+func (s *Socket) expireLater() {
+	s.mu.Lock()
+	if s.t != nil && s.state == sock.ClosingState && s.flow.wbuf.len() > 0 {
+		s.expire()
+	}
+	s.unlock()
+}
+
+// lookAlone returns what to wait for in a direction while the loop stands still. What WriteBuffered holds is sent meanwhile.
+func (s *Socket) lookAlone(dir direction) func() (fd uintptr, events int16) {
+	return func() (uintptr, int16) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.t == nil {
+			return noHandle, 0
+		}
+		if dir == outward {
+			return s.t.Fd(), pollOut
+		}
+		events := int16(pollIn)
+		if f := s.flow; f.wbuf.len() > 0 && f.writer == nil {
+			if s.flushNow(); f.wbuf.len() > 0 {
+				events |= pollOut
+			}
+		}
+		return s.t.Fd(), events
+	}
+}
+
+// Close is for the interface alone: leave closes.
+func (t *loopSide) Close() error { return nil }

@@ -1,0 +1,25 @@
+//go:build !unix
+
+package core
+
+import "syscall"
+
+// No loop takes a descriptor here, so that no socket comes to live on one.
+
+func (t *loopSide) Read([]byte) (int, error)  { return 0, syscall.ENOTSUP }
+func (t *loopSide) Write([]byte) (int, error) { return 0, syscall.ENOTSUP }
+func (t *loopSide) Query() (int, bool, error) { return 0, false, syscall.ENOTSUP }
+func (t *loopSide) CloseRead() error          { return syscall.ENOTSUP }
+func (t *loopSide) CloseWrite() error         { return syscall.ENOTSUP }
+
+func detach(t Transport) (int, error) {
+	t.Close()
+	return -1, syscall.ENOTSUP
+}
+
+func hasBytes(int) bool      { return false }
+func peek(int) (bool, error) { return false, syscall.ENOTSUP }
+
+const pollIn, pollOut = 1, 4
+
+func newLonePoller(func() (uintptr, int16)) lonePoller { return nil }

@@ -1,0 +1,132 @@
+//go:build unix
+
+package core
+
+import (
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"anteroom/internal/sysfd"
+	"golang.org/x/sys/unix"
+)
+
+func (t *loopSide) Read(p []byte) (int, error) {
+	n, err := readFd(t.Fd(), p)
+	t.full = n == len(p)
+	return n, err
+}
+
+func (t *loopSide) Write(p []byte) (int, error) { return writeFd(t.Fd(), p) }
+func (t *loopSide) Query() (int, bool, error)   { return queryFd(t.Fd()) }
+func (t *loopSide) CloseRead() error            { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_RD) }
+func (t *loopSide) CloseWrite() error           { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_WR) }
+
+// detach takes the descriptor out of a transport, or a duplicate if it is at the runtime's poller already. The transport is gone then.
+func detach(t Transport) (int, error) {
+	r, ok := t.(*runtimeTransport)
+	if !ok {
+		t.Close()
+		return -1, syscall.ENOTSUP
+	}
+	if r.seat.Load() == nil {
+		return r.fd, nil
+	}
+	defer t.Close()
+	return sysfd.Dup(r.fd)
+}
+
+// hasBytes reports whether something can be read.
+func hasBytes(fd int) bool {
+	unread, _ := peek(fd)
+	return unread
+}
+
+// peek reports whether something can be read, or else why not: nil if it may come, io.EOF, or an error of the connection's.
+func peek(fd int) (unread bool, cause error) {
+	switch n, errno := sysfd.Peek(fd); {
+	case errno == syscall.EAGAIN:
+		return false, nil
+	case errno != 0:
+		return false, errno
+	case n == 0:
+		return false, io.EOF
+	}
+	return true, nil
+}
+
+// A pollPoller waits at a descriptor by poll(2), while the loop stands still: on its goroutine, and when it does not run.
+type pollPoller struct {
+	prepare func() (fd uintptr, events int16)
+	wake    [2]int // a pipe: a byte ends the wait
+
+	mu     sync.Mutex
+	limit  time.Time
+	closed bool
+}
+
+// newLonePoller returns a poller that waits at what prepare says each time, without the owner's mutex held.
+func newLonePoller(prepare func() (fd uintptr, events int16)) lonePoller {
+	p := &pollPoller{prepare: prepare}
+	var err error
+	if p.wake, err = sysfd.Pipe(); err != nil {
+		p.limit = past // it cannot be woken, so it must not wait
+	}
+	return p
+}
+
+func (p *pollPoller) Wait(ready func(uintptr) bool) error {
+	for {
+		p.mu.Lock()
+		limit := p.limit
+		p.mu.Unlock()
+		if expired(limit) {
+			return os.ErrDeadlineExceeded
+		}
+		fd, events := p.prepare()
+		if ready(fd) {
+			return nil
+		}
+		timeout := -1
+		if !limit.IsZero() {
+			timeout = int((max(time.Until(limit), 0) + time.Millisecond - 1) / time.Millisecond)
+		}
+		fds := []unix.PollFd{{Fd: int32(p.wake[0]), Events: unix.POLLIN}, {Fd: int32(fd), Events: events}}
+		unix.Poll(fds, timeout)
+		if fds[0].Revents != 0 {
+			var b [16]byte
+			unix.Read(p.wake[0], b[:])
+		}
+	}
+}
+
+const (
+	pollIn  = unix.POLLIN
+	pollOut = unix.POLLOUT
+)
+
+func (p *pollPoller) SetLimit(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return os.ErrClosed
+	}
+	if p.wake[1] >= 0 {
+		p.limit = t
+		unix.Write(p.wake[1], []byte{0})
+	}
+	return nil
+}
+
+func (p *pollPoller) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, fd := range p.wake {
+		if fd >= 0 {
+			sysfd.Close(fd)
+		}
+	}
+}

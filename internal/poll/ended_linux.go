@@ -1,0 +1,5 @@
+package poll
+
+import "golang.org/x/sys/unix"
+
+const pollEnded = unix.POLLRDHUP

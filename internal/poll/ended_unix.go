@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package poll
+
+const pollEnded = 0 // poll does not tell the end from bytes

@@ -1,0 +1,300 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"anteroom/internal/poll"
+	"anteroom/sock"
+)
+
+// A Loop runs functions on one goroutine, the one that calls Run: see the package's documentation. New makes one. Its methods may be
+// called from any goroutine and in any callback.
+//
+// Qt: QEventLoop
+type Loop struct {
+	poller poll.Poller // nil: not made by New
+
+	goroutine atomic.Uintptr // the one that runs the loop; 0: none does
+	closed    atomic.Bool
+	news      atomic.Bool  // somebody has added or changed what the loop has not looked at: it must not sleep
+	asleep    atomic.Bool  // it sleeps, or is about to, and must be woken
+	due       atomic.Int64 // when the first timer is, by the clock; never if there is none
+
+	mu     sync.Mutex
+	posted []func()
+	timers timerHeap
+	timed  uint64 // how many timers there have been
+	clock  time.Time
+
+	afterRun map[*func()]struct{}
+
+	ctl     sync.Mutex // held during calls that change what the poller watches, and to keep it open
+	noMore  bool       // nothing is registered any more
+	isShut  bool       // the poller is closed
+	handler table
+
+	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
+	ready   [poll.Batch]poll.Event
+	at, end int      // what of ready is to be handled
+	posts   []func() // what is to be run, from next
+	next    int
+	work    int  // what was done since other goroutines had their turn
+	sleepy  bool // the last time there was hardly anything to do
+}
+
+const (
+	// perTurn bounds how many posted functions, and how many timers, one turn runs.
+	perTurn = 512
+	// untilYield is how much work is done before other goroutines have their turn. It keeps a goroutine that sleeps a millisecond from
+	// being late by tens, and the runtime from taking the processor away at every sleep because it has never been given back.
+	untilYield = 512
+	// keepPosts is the capacity that is kept for posted functions.
+	keepPosts = 4096
+
+	never = math.MaxInt64
+)
+
+// New returns a loop that does not run yet. Whoever makes it closes it; until then it has two or three descriptors of its own.
+func New() (*Loop, error) { return newLoop(poll.Open) }
+
+func newLoop(open func() (poll.Poller, error)) (*Loop, error) {
+	poller, err := open()
+	if err != nil {
+		return nil, newError("make loop", sock.CodeOf(err), err)
+	}
+	l := &Loop{poller: poller, clock: time.Now()}
+	l.due.Store(never)
+	return l, nil
+}
+
+// Run runs the loop on the calling goroutine until ctx ends, whose cause it then returns, or until Close, when it returns nil. What a
+// callback brings about by ending ctx takes effect after the turn that is under way; after Close no callback runs any more. Run may be
+// called again after it has returned, then on another goroutine too, but not after Close.
+//
+// It fails at once with an OperationError if the loop runs already or is closed; in the second case the error Is net.ErrClosed.
+//
+// Qt: QEventLoop::exec
+func (l *Loop) Run(ctx context.Context) error {
+	if l.poller == nil {
+		return newError("run loop", sock.OperationError, errNotMade)
+	}
+	if !l.goroutine.CompareAndSwap(0, current()) {
+		return newError("run loop", sock.OperationError, errors.New("it runs already"))
+	}
+	defer l.ran()
+	if l.closed.Load() {
+		return closedError("run loop")
+	}
+	defer context.AfterFunc(ctx, l.nudge)()
+	ended := ctx.Done()
+	for {
+		select {
+		case <-ended:
+			if !l.closed.Load() {
+				return context.Cause(ctx)
+			}
+		default:
+		}
+		if l.closed.Load() {
+			return nil
+		}
+		if err := l.turn(); err != nil {
+			return newError("run loop", sock.CodeOf(err), err)
+		}
+	}
+}
+
+// ran notes that the loop does not run any more.
+func (l *Loop) ran() {
+	l.goroutine.Store(0)
+	if l.closed.Load() { // while it ran: who has closed it has left this to us
+		l.shut()
+	}
+	l.tellAfterRun()
+}
+
+// turn lets everything that has happened be handled, and waits if nothing has.
+func (l *Loop) turn() error {
+	slept := false
+	if l.at == l.end {
+		var err error
+		if slept, err = l.look(); err != nil {
+			return err
+		}
+	}
+	l.work += 1 + l.end - l.at
+	for l.at < l.end {
+		ev := l.ready[l.at]
+		l.at++
+		// Looked up now and not before: the handler may be gone because of one that has just run.
+		if h := l.handler.get(registration(ev.Token)); h != nil {
+			h.Ready(Events(ev.Events))
+		}
+	}
+	l.runPosted()
+	if !slept && l.due.Load() != never { // else the clock is read before the next sleep, if not sooner
+		l.runTimers()
+	}
+	if l.work >= untilYield {
+		l.yield()
+	}
+	return nil
+}
+
+// look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
+func (l *Loop) look() (slept bool, err error) {
+	l.at, l.end = 0, 0
+	busy := l.next < len(l.posts) || l.news.Load()
+	if busy || !l.sleepy {
+		n, err := l.poller.Poll(l.ready[:])
+		l.end = n
+		if n > 0 || busy || err != nil {
+			return false, err
+		}
+	}
+	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
+	// in the system and keeps the processor.
+	l.yield()
+	timeout := l.untilDue()
+	if timeout == 0 {
+		l.sleepy = false
+		return false, nil
+	}
+	l.asleep.Store(true)
+	if !l.news.Load() {
+		l.end, err = l.poller.Wait(l.ready[:], timeout)
+		slept = true
+	}
+	l.asleep.Store(false)
+	// One event at a time: most likely there is nothing when it has been handled, and asking without waiting would be a call too many.
+	l.sleepy = l.end <= 1
+	return slept, err
+}
+
+func (l *Loop) yield() {
+	l.work = 0
+	runtime.Gosched()
+	runtime.Gosched()
+}
+
+// nudge makes the loop look at what is new.
+func (l *Loop) nudge() {
+	l.news.Store(true)
+	if l.asleep.Load() && l.asleep.CompareAndSwap(true, false) {
+		l.ctl.Lock()
+		if !l.isShut {
+			l.poller.Wake()
+		}
+		l.ctl.Unlock()
+	}
+}
+
+// Post lets the loop run f, in its next turn and after what was posted before. What is posted while the loop does not run is kept until it
+// does; what is posted after Close, or was not run before it, never runs. A function that the loop posts to itself runs in the turn after
+// this one. f may be nil, which does nothing.
+//
+// A goroutine that posts wakes the loop only if it sleeps.
+//
+// Qt: QMetaObject::invokeMethod with Qt::QueuedConnection
+func (l *Loop) Post(f func()) {
+	if f == nil || l.closed.Load() {
+		return
+	}
+	l.mu.Lock()
+	l.posted = append(l.posted, f)
+	l.mu.Unlock()
+	l.nudge()
+}
+
+// runPosted runs what had been posted before this turn.
+func (l *Loop) runPosted() {
+	if l.next == len(l.posts) && l.news.Load() {
+		l.news.Store(false) // before looking: what comes later sets it again
+		empty := l.posts[:0]
+		if cap(empty) > keepPosts {
+			empty = nil
+		}
+		l.mu.Lock()
+		l.posts, l.posted = l.posted, empty
+		l.mu.Unlock()
+		l.next = 0
+	}
+	most := min(len(l.posts), l.next+perTurn)
+	l.work += most - l.next
+	for l.next < most && !l.closed.Load() {
+		f := l.posts[l.next]
+		l.posts[l.next] = nil
+		l.next++
+		f()
+	}
+}
+
+// Running reports whether Run is under way, on any goroutine.
+//
+// Qt: QEventLoop::isRunning
+func (l *Loop) Running() bool { return l.goroutine.Load() != 0 }
+
+// OnLoop reports whether it is called on the goroutine that runs the loop, that is, by a callback. A goroutine that a callback has started,
+// or that runs an iterator for it (iter.Pull), is another one.
+//
+// Go gives goroutines no identity. On amd64 and arm64 the address of the runtime's record of the goroutine serves, which costs about a
+// nanosecond; elsewhere the number that runtime.Stack prints, which costs microseconds.
+//
+// Qt: QThread::isCurrentThread
+func (l *Loop) OnLoop() bool {
+	g := l.goroutine.Load()
+	return g != 0 && g == current()
+}
+
+// Close ends the loop for good: what is posted or timed does not run any more, handlers and notifiers are forgotten without a word, and
+// the loop's own descriptors are closed. Those that it watched are not: they are their owners'. If the loop runs, Run returns nil after
+// the callback that is running, and Close does not wait for that. A second Close does nothing. It returns nil.
+func (l *Loop) Close() error {
+	if l.poller == nil || l.closed.Swap(true) {
+		return nil
+	}
+	l.mu.Lock()
+	l.posted = nil
+	l.timers.clear()
+	l.due.Store(never)
+	l.mu.Unlock()
+	l.ctl.Lock()
+	l.noMore = true
+	l.handler.clear()
+	l.ctl.Unlock()
+	if l.goroutine.Load() == 0 {
+		l.shut() // Run, if it begins now, sees that the loop is closed
+	} else {
+		l.nudge()
+	}
+	return nil
+}
+
+// shut closes the poller, which nobody waits at.
+func (l *Loop) shut() {
+	l.ctl.Lock()
+	defer l.ctl.Unlock()
+	if !l.isShut {
+		l.isShut = true
+		l.poller.Close()
+	}
+}
+
+var (
+	errNotMade = errors.New("the loop was not made by New")
+	errClosed  = fmt.Errorf("the loop is closed: %w", net.ErrClosed)
+)
+
+func newError(op string, code sock.SocketError, err error) error {
+	return &sock.Error{Op: op, Code: code, Err: err}
+}
+
+func closedError(op string) error { return newError(op, sock.OperationError, errClosed) }
