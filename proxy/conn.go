@@ -35,7 +35,8 @@ func (c *Conn) Close() error { return c.conn.Close() }
 // CloseRead ends reading. What the peer sends meanwhile is lost.
 func (c *Conn) CloseRead() error { return c.conn.CloseRead() }
 
-// CloseWrite ends writing: the proxy, and by it the peer, reads the end after what was written.
+// CloseWrite ends writing: the proxy, and by it the peer, reads the end after what was written. Some proxies (tinyproxy is one) end the
+// connection both ways then.
 func (c *Conn) CloseWrite() error { return c.conn.CloseWrite() }
 
 // SetDeadline implements net.Conn.

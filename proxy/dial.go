@@ -154,14 +154,6 @@ func (p Proxy) newError(ctx context.Context, op string, to endpoint, err error) 
 	return e
 }
 
-// addr returns the proxy's address, for errors.
-func (p Proxy) addr() net.Addr { return textAddr(p.hostPort()) }
-
-type textAddr string
-
-func (a textAddr) Network() string { return "tcp" }
-func (a textAddr) String() string  { return string(a) }
-
 // A timeout makes an error a time-out in this module's and in the standard library's words, too.
 type timeout struct{ error }
 

@@ -30,17 +30,17 @@ func httpConnect(c io.ReadWriter, p Proxy, to endpoint) error {
 	}
 	f := &fault{code: sock.ProxyProtocolError, reply: true, err: fmt.Errorf("status %d %q", r.status, r.reason)}
 	switch r.status {
-	case 407:
+	case 401, 407: // tinyproxy says 401 if the password is wrong
 		f.code, f.reply = sock.ProxyAuthenticationRequiredError, false
 		switch {
 		case p.User == "":
 			f.err = errors.New("the proxy wants a user, and none is set")
-		case !r.basic:
+		case r.status == 407 && !r.basic:
 			f.err = errors.New("the proxy does not take a user and a password by the Basic scheme, and no other is supported")
 		default:
 			f.err = fmt.Errorf("the proxy does not accept the user %q with this password", p.User)
 		}
-	case 401, 403, 405, 451:
+	case 403, 405, 451:
 		f.code = sock.SocketAccessError
 	case 404:
 		f.code = sock.HostNotFoundError

@@ -23,9 +23,10 @@ var retryFor = sock.DefaultWait // shorter in tests
 // A Listener listens at a SOCKS5 proxy, by RFC 1928's BIND: whoever connects to Addr, an address of the proxy's, comes out of Accept. Its
 // methods may be called from any goroutine.
 //
-// A BIND is good for one peer. As soon as one has come, the Listener binds anew, and asks for the port that it had first; if the proxy does
-// not give that, it takes any, and Addr changes. So what a single server sees as a queue has gaps here: a peer that comes after another one
-// and before the new binding is refused by the proxy, and so is one that comes while two have come and nobody has accepted the first (one
+// A BIND is good for one peer. As soon as one has come, the Listener binds anew, and asks for the port that it had first; if the proxy refuses
+// that, it asks for any. The proxy may also give another port than the one that was asked for (dante does, while a connection that came to that
+// one is open). So Addr may change with each peer, and what a single server sees as a queue has gaps here: a peer that comes after another one and
+// before the new binding is refused by the proxy, and so is one that comes while two have come and nobody has accepted the first (one
 // connection waits for Accept, another one in the binding, and no third is asked for).
 //
 // Binding anew that fails because the proxy cannot be reached, does not answer or ends the connection is tried again, after 5 ms, doubling to
@@ -100,8 +101,8 @@ func (l *Listener) Addr() net.Addr {
 	return l.addr
 }
 
-// SetRebind sets whether the Listener binds anew when a peer has come, which it does from the beginning. Without, Accept returns the
-// connection of the present binding, and then fails with an error that Is net.ErrClosed.
+// SetRebind sets whether the Listener binds anew when the next peer has come, which it does from the beginning. Without, Accept returns that
+// peer's connection, and then fails with an error that Is net.ErrClosed.
 func (l *Listener) SetRebind(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -183,12 +183,21 @@ func Parse(rawURL string) (Proxy, error) {
 }
 
 // hostPort returns the proxy's address as net.Dial takes it.
-func (p Proxy) hostPort() string {
-	usual := uint16(socks5Port)
+func (p Proxy) hostPort() string { return Addr{p.HostName, p.port()}.String() }
+
+func (p Proxy) port() uint16 {
 	if p.Type == HttpProxy {
-		usual = httpPort
+		return cmp.Or(p.Port, httpPort)
 	}
-	return net.JoinHostPort(p.HostName, strconv.Itoa(int(cmp.Or(p.Port, usual))))
+	return cmp.Or(p.Port, socks5Port)
+}
+
+// addr returns the proxy's address, for errors.
+func (p Proxy) addr() net.Addr {
+	if ip, err := netip.ParseAddr(p.HostName); err == nil {
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), p.port()))
+	}
+	return Addr{p.HostName, p.port()}
 }
 
 // check says what makes it pointless to ask the proxy at all.
