@@ -507,7 +507,7 @@ func TestSocketWatcherEndsWithTheLastCallback(t *testing.T) {
 		stop()
 		also()
 	}
-	sockettest.Eventually(t, "there are no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before })
+	sockettest.Eventually(t, "there are no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before+sockettest.PollerGoroutines })
 	wantState(t, client, sock.ConnectedState)
 }
 

@@ -23,7 +23,9 @@ func TestBadNames(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, []byte("contents"), 0o600))
 	loop := filepath.Join(dir, "loop")
-	must(t, os.Symlink(loop, loop))
+	if sockettest.HasFiles {
+		must(t, os.Symlink(loop, loop))
+	}
 	long := "/" + strings.Repeat("x", 299)
 	tests := []struct {
 		name   string
@@ -41,6 +43,9 @@ func TestBadNames(t *testing.T) {
 		{"no directory", filepath.Join(dir, "none", "s"), []error{sock.HostNotFoundError, fs.ErrNotExist, syscall.ENOENT}, `not found: \w+: no such file or directory`},
 		{"file as directory", filepath.Join(file, "s"), []error{sock.HostNotFoundError, syscall.ENOTDIR}, `not found: \w+: not a directory`},
 		{"loop of links", filepath.Join(loop, "s"), []error{sock.HostNotFoundError, syscall.ELOOP}, `not found: \w+: `},
+	}
+	if !sockettest.HasFiles {
+		tests = tests[:5] // what is wrong with any name
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -76,7 +81,7 @@ func TestBadNames(t *testing.T) {
 			}
 		})
 	}
-	for _, test := range tests[:7] { // what needs nobody's answer
+	for _, test := range tests[:min(7, len(tests))] { // what needs nobody's answer
 		full, err := local.FullServerName(test.server)
 		wantIs(t, "FullServerName: "+test.name, err, test.is...)
 		if full != "" {
@@ -86,6 +91,7 @@ func TestBadNames(t *testing.T) {
 }
 
 func TestLongestNameWorks(t *testing.T) {
+	sockettest.NeedFiles(t)
 	dir := sockettest.Dir(t)
 	limit := len(syscall.RawSockaddrUnix{}.Path) - 1
 	name := filepath.Join(dir, strings.Repeat("x", limit-len(dir)-1))
@@ -110,6 +116,7 @@ func TestLongestNameWorks(t *testing.T) {
 }
 
 func TestListenWithSomethingInTheWayTouchesNothing(t *testing.T) {
+	sockettest.NeedFiles(t)
 	dir := sockettest.Dir(t)
 	tests := []struct {
 		name string
@@ -176,6 +183,7 @@ func TestListenWithSomethingInTheWayTouchesNothing(t *testing.T) {
 }
 
 func TestDialWhereNobodyListens(t *testing.T) {
+	sockettest.NeedFiles(t)
 	dir := sockettest.Dir(t)
 	stale := filepath.Join(dir, "stale")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})

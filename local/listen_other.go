@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package local
 
@@ -25,6 +25,7 @@ type listenOptions struct {
 	backlog int
 	replace bool
 	private bool
+	alone   bool
 	gid     int
 }
 
@@ -39,8 +40,7 @@ func removeSocket(string) error { return errUnsupported }
 func removeStale(string) error  { return errUnsupported }
 
 func take(sock.Descriptor) (core.Transport, *endpoint, error) { return nil, nil, errUnsupported }
-func describe(int) (*endpoint, error)                         { return nil, errUnsupported }
-func addressOf(uintptr, bool) (*net.UnixAddr, error)          { return nil, errUnsupported }
+func addressOf(uintptr, bool) (net.Addr, error)               { return nil, errUnsupported }
 
 func (l *listener) Network() string                       { return network }
 func (l *listener) Addr() net.Addr                        { return l.ends.addr }

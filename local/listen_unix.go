@@ -54,7 +54,8 @@ type listenOptions struct {
 	backlog int
 	replace bool
 	private bool
-	gid     int // -1: the process's own
+	alone   bool // as a socket always is
+	gid     int  // -1: the process's own
 }
 
 // listenAt makes a listener of a name, in the order that leaves no moment in which too much is allowed: the file is born with the mode
@@ -378,7 +379,7 @@ func describe(fd int) (*endpoint, error) {
 }
 
 // addressOf asks the system for one end's address.
-func addressOf(fd uintptr, peer bool) (*net.UnixAddr, error) {
+func addressOf(fd uintptr, peer bool) (net.Addr, error) {
 	name, err := sysfd.UnixName(int(fd), peer)
 	return endpointOf(name, false).addr, err
 }

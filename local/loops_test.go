@@ -16,6 +16,7 @@ import (
 
 // runLoops returns loops that run until the test ends.
 func runLoops(t testing.TB, n int) *loop.Group {
+	sockettest.NeedLoops(t)
 	t.Helper()
 	g, err := loop.NewGroup(n)
 	if err != nil {

@@ -95,7 +95,7 @@ func pairWith(t testing.TB, c *local.Socket, mode sock.OpenMode) (server *local.
 // stay connected.
 func queueFull(t testing.TB) (srv *local.Server, resume func()) {
 	t.Helper()
-	sockettest.NeedExactBacklog(t)
+	sockettest.NeedExactLocalBacklog(t)
 	srv = new(local.Server)
 	srv.SetListenBacklogSize(1)
 	srv.PauseAccepting()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path"
 	"strings"
 	"syscall"
 
@@ -16,7 +15,7 @@ import (
 type place struct {
 	name     string // as it was given
 	full     string // as FullServerName says it
-	path     string // the file; "" if the name is abstract
+	path     string // of the file, or of the pipe; "" if the name is abstract
 	abstract string // the abstract name's bytes; "" if it is not
 	long     bool   // the path may be longer than an address
 }
@@ -35,11 +34,9 @@ func resolve(name string, options SocketOptions) (place, error) {
 		}
 	case strings.IndexByte(name, 0) >= 0:
 		return p, nameError("the name contains a NUL byte, which only an abstract name may")
-	case name[0] == '/':
-		p.path = name
 	default:
-		p.full = path.Clean(tempDir()) + "/" + name
-		p.path = p.full
+		p.path = locate(name)
+		p.full = p.path
 	}
 	return p, p.check()
 }
@@ -61,21 +58,21 @@ func tooLong(what string, length, limit int, hint string) error {
 }
 
 // addr returns the place as Go says it: an abstract name begins with @.
-func (p place) addr() *net.UnixAddr {
+func (p place) addr() net.Addr {
 	if p.abstract != "" {
-		return &net.UnixAddr{Name: "@" + p.abstract, Net: "unix"}
+		return newAddr("@" + p.abstract)
 	}
-	return &net.UnixAddr{Name: p.path, Net: "unix"}
+	return newAddr(p.path)
 }
 
 // wanted returns the address of a place that resolve refused, for its error.
-func (p place) wanted() *net.UnixAddr { return &net.UnixAddr{Name: p.name, Net: "unix"} }
+func (p place) wanted() net.Addr { return newAddr(p.name) }
 
 // An endpoint is what a socket knows of its names and addresses. Sockets that one server accepted share one.
 type endpoint struct {
 	server   string // ServerName
 	full     string // FullServerName
-	addr     *net.UnixAddr
+	addr     net.Addr
 	accepted bool // addr is this end's, else the peer's
 }
 
@@ -84,7 +81,7 @@ var _ interface{ Network() string } = (*endpoint)(nil)
 func (e *endpoint) Network() string { return network }
 
 func (e *endpoint) Addr() net.Addr {
-	if e.addr == nil || e.addr.Name == "" {
+	if e.addr == nil || e.addr.String() == "" {
 		return nil
 	}
 	return e.addr
@@ -94,7 +91,7 @@ func (e *endpoint) Addr() net.Addr {
 const network = "local"
 
 // base returns the last component of a path, as Qt's accepted sockets call their server.
-func base(full string) string { return full[strings.LastIndexByte(full, '/')+1:] }
+func base(full string) string { return full[strings.LastIndexByte(full, separator)+1:] }
 
 // directory returns the directory that a path's last component stands in, as the system finds it: ".." after a symbolic link leads up from
 // where the link leads, which filepath.Dir does not know.
@@ -110,17 +107,18 @@ func directory(path string) string {
 func endpointOf(address string, accepted bool) *endpoint {
 	switch {
 	case address == "":
-		return &endpoint{addr: &net.UnixAddr{Net: "unix"}, accepted: accepted}
+		return &endpoint{addr: newAddr(""), accepted: accepted}
 	case address[0] == 0:
 		name := address[1:]
-		return &endpoint{server: name, full: name, addr: &net.UnixAddr{Name: "@" + name, Net: "unix"}, accepted: accepted}
+		return &endpoint{server: name, full: name, addr: newAddr("@" + name), accepted: accepted}
 	}
-	return &endpoint{server: base(address), full: address, addr: &net.UnixAddr{Name: address, Net: "unix"}, accepted: accepted}
+	return &endpoint{server: base(address), full: address, addr: newAddr(address), accepted: accepted}
 }
 
 // FullServerName returns what a name means: for a bare name a path in the temporary directory (TMPDIR, else /tmp), for an absolute path
-// and for an abstract name ("@name") the name itself. A name without a leading slash never means the working directory. It fails with an
-// error that Is HostNotFoundError if the name is empty, contains a NUL byte or is too long, and asks nothing of the file system.
+// and for an abstract name ("@name") the name itself. A name without a leading slash never means the working directory. On Windows any name
+// is that of a pipe: \\.\pipe\name, unless it begins so already. It fails with an error that Is HostNotFoundError if the name is empty,
+// contains a NUL byte or is too long, and asks nothing of the file system.
 //
 // Qt: QLocalServer::fullServerName
 func FullServerName(name string) (string, error) {
@@ -132,13 +130,13 @@ func FullServerName(name string) (string, error) {
 }
 
 // opError returns what a failed op is told to the caller.
-func opError(op string, addr *net.UnixAddr, cause error) error {
+func opError(op string, addr net.Addr, cause error) error {
 	var e *sock.Error
 	if errors.As(cause, &e) {
 		return cause
 	}
 	e = &sock.Error{Op: op, Net: network, Code: sock.CodeOf(cause), Err: cause}
-	if addr != nil && addr.Name != "" {
+	if addr != nil && addr.String() != "" {
 		e.Addr = addr
 	}
 	return e

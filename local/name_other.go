@@ -1,15 +1,18 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package local
 
 import (
-	"os"
+	"net"
 
 	"anteroom/internal/core"
 	"anteroom/sock"
 )
 
-func tempDir() string { return os.TempDir() }
+const separator = '/'
+
+func locate(name string) string    { return name }
+func newAddr(name string) net.Addr { return &net.UnixAddr{Name: name, Net: "unix"} }
 
 // check says that local servers are not there yet on this system.
 func (place) check() error { return errUnsupported }

@@ -3,7 +3,9 @@
 package local
 
 import (
+	"net"
 	"os"
+	"path"
 	"runtime"
 	"syscall"
 
@@ -16,8 +18,18 @@ import (
 // before an abstract name.
 const maxName = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// tempDir is where bare names stand.
-func tempDir() string { return os.TempDir() }
+// separator stands between the components of a path.
+const separator = '/'
+
+// locate returns the path of a name: bare names stand in the temporary directory.
+func locate(name string) string {
+	if name[0] == separator {
+		return name
+	}
+	return path.Clean(os.TempDir()) + "/" + name
+}
+
+func newAddr(name string) net.Addr { return &net.UnixAddr{Name: name, Net: "unix"} }
 
 // check says whether the system has such names, and room for this one.
 func (p place) check() error {

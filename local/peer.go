@@ -13,11 +13,13 @@ import (
 // began to listen. The process may have given the connection away since, or ended; its number may be another process's by now, which
 // (*Socket).PeerProcess rules out.
 type Peer struct {
-	PID    int    // the process; 0 if the system does not say
-	UID    int    // its effective user; -2 if the system does not say
-	GID    int    // its effective group; -2 if the system does not say
-	Groups []int  // its supplementary groups; nil if the system does not say
-	SID    string // on Windows, the user; "" elsewhere
+	PID    int   // the process; 0 if the system does not say
+	UID    int   // its effective user; -2 if the system does not say
+	GID    int   // its effective group; -2 if the system does not say
+	Groups []int // its supplementary groups; nil if the system does not say
+
+	SID     string // on Windows, the user; "" elsewhere
+	Session int    // on Windows, the process's session: 0 are services; 0 elsewhere
 }
 
 // nobody is what a Peer is before the system has said anything.

@@ -31,7 +31,7 @@ const queued = 2
 func TestServerLimitIsExact(t *testing.T) {
 	for _, limit := range []int{-1, 0, 1, 3, 30} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			sockettest.NeedExactBacklog(t)
+			sockettest.NeedExactLocalBacklog(t)
 			var srv local.Server
 			srv.SetMaxPendingConnections(limit)
 			srv.SetListenBacklogSize(1)

@@ -615,6 +615,9 @@ func TestQLocalSocket_simpleCommandProtocol2(t *testing.T) {
 func TestQLocalSocket_fullPath(t *testing.T) {
 	srv := newQtServer(t)
 	name := filepath.Join(sockettest.Dir(t), "qlocalsocket_pathtest")
+	if !sockettest.HasFiles {
+		name = sockettest.FullName(sockettest.Name(t))
+	}
 	must(t, srv.Listen(name))
 	c := closeLater(t, new(local.Socket))
 	must(t, c.ConnectToServer(name, 0))
@@ -865,7 +868,9 @@ func TestQLocalSocket_removeServer(t *testing.T) {
 	defer second.Close()
 	must(t, local.RemoveServer(name))
 	must(t, first.Listen(name))
-	wantIs(t, "a second Listen", second.Listen(name), sock.AddressInUseError)
+	if sockettest.HasExclusiveNames {
+		wantIs(t, "a second Listen", second.Listen(name), sock.AddressInUseError)
+	}
 	must(t, local.RemoveServer(name))
 	must(t, second.Listen(name))
 	must(t, first.Close()) // which leaves the other's file

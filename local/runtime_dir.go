@@ -15,7 +15,7 @@ import (
 // directory is not the user's alone.
 func RuntimeName(name string) (string, error) {
 	p, err := resolve(name, LongPathOption)
-	if err == nil && (p.abstract != "" || name[0] == '/') {
+	if err == nil && (p.abstract != "" || p.path == name) {
 		return name, nil
 	}
 	if err == nil {

@@ -32,6 +32,7 @@ type Server struct {
 	replace  bool
 	group    string
 	private  bool
+	alone    bool
 	keepFile bool
 	admit    func(Peer) error
 }
@@ -57,6 +58,7 @@ var hooks = core.Hooks[Socket]{
 	Take:    func(c *Socket, home *core.Home) error { return c.core.Take(home) },
 	Release: func(c *Socket) sock.Descriptor { return c.core.Release() },
 	Discard: func(c *Socket) { c.Abort() },
+	Passes:  true,
 }
 
 func (s *Server) c() *core.Server[Socket] {
@@ -82,7 +84,7 @@ func (s *Server) listening() *listener {
 // Qt: QLocalServer::listen
 func (s *Server) Listen(name string) error {
 	s.mu.Lock()
-	o, keep := listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private}, s.keepFile
+	o, keep := listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private, alone: s.alone}, s.keepFile
 	group := s.group
 	s.mu.Unlock()
 	p, err := resolve(name, o.SocketOptions)
@@ -333,6 +335,16 @@ func (s *Server) SetRequirePrivateDirectory(require bool) {
 	s.mu.Unlock()
 }
 
+// SetExclusive sets whether Listen fails with AddressInUseError if another server has the name already. On Unix that is so in any case. On
+// Windows several servers may have one name, and the system gives each client to one of them, as Qt documents; the default is false. Who has
+// the right to make another instance of the pipe, which the access options give with the right to connect, may still do so later. It counts
+// from the next Listen.
+func (s *Server) SetExclusive(exclusive bool) {
+	s.mu.Lock()
+	s.alone = exclusive
+	s.mu.Unlock()
+}
+
 // SetUnlinkOnClose sets whether Close removes the socket's file, which is the default. Set it to false in a process that has given the
 // listener, by File, to another one that goes on with it. The file of a descriptor that ListenDescriptor adopted is never removed.
 func (s *Server) SetUnlinkOnClose(unlink bool) {
@@ -424,13 +436,13 @@ func (s *Server) Connections(ctx context.Context) iter.Seq2[*Socket, error] {
 	}
 }
 
-// Addr returns the address on which the server listens or listened last, a *net.UnixAddr. It is never nil: before the first Listen it has
-// no name. An abstract name begins with @ in it.
+// Addr returns the address on which the server listens or listened last, a *net.UnixAddr or on Windows a PipeAddr. It is never nil: before
+// the first Listen it has no name. An abstract name begins with @ in it.
 func (s *Server) Addr() net.Addr {
 	if l, ok := s.c().Last().(*listener); ok {
 		return l.Addr()
 	}
-	return &net.UnixAddr{Net: "unix"}
+	return newAddr("")
 }
 
 // SetDeadline sets when Accept, AcceptContext and Connections fail, those that wait now included; the zero time stands for never. It lasts

@@ -42,7 +42,7 @@ func TestServerZeroValueIsReady(t *testing.T) {
 	if srv.SocketDescriptor().IsValid() {
 		t.Error("it has a descriptor")
 	}
-	if a, ok := srv.Addr().(*net.UnixAddr); !ok || a == nil || a.Name != "" || a.Net != "unix" {
+	if a := srv.Addr(); a == nil || a.String() != "" || a.Network() != sockettest.LocalNetwork {
 		t.Errorf("its address is %#v", srv.Addr())
 	}
 	if err := srv.Close(); err != nil {
@@ -84,7 +84,7 @@ func TestServerSettersReadBack(t *testing.T) {
 
 func TestServerListenNames(t *testing.T) {
 	bare := sockettest.BareName(t)
-	path := filepath.Join(os.TempDir(), bare)
+	path := sockettest.FullName(bare)
 	t.Run("bare", func(t *testing.T) {
 		srv, err := local.Listen(bare)
 		if err != nil {
@@ -118,6 +118,9 @@ func TestServerListenNames(t *testing.T) {
 			t.Errorf("after Close the address is %v; want it kept", srv.Addr())
 		}
 	})
+	if !sockettest.HasFiles {
+		return
+	}
 	t.Run("not cleaned", func(t *testing.T) { // as in Qt: only the directory is
 		for _, name := range []string{"./" + bare, "../" + filepath.Base(os.TempDir()) + "/" + bare} {
 			srv, err := local.Listen(name)
@@ -190,9 +193,13 @@ func TestServerListenAfterCloseWorks(t *testing.T) {
 func TestServerListenSuccessClearsError(t *testing.T) {
 	srv := listen(t)
 	var second local.Server
-	err := second.Listen(srv.FullServerName())
-	wantIs(t, "Listen", err, sock.AddressInUseError)
-	if second.Err() != err || second.ServerError() != sock.AddressInUseError || second.ErrorString() != err.Error() {
+	name, code := srv.FullServerName(), sock.AddressInUseError
+	if !sockettest.HasExclusiveNames {
+		name, code = "", sock.HostNotFoundError
+	}
+	err := second.Listen(name)
+	wantIs(t, "Listen", err, code)
+	if second.Err() != err || second.ServerError() != code || second.ErrorString() != err.Error() {
 		t.Errorf("the last error is %v, %v, %q", second.Err(), second.ServerError(), second.ErrorString())
 	}
 	if second.IsListening() || second.ServerName() != "" || second.FullServerName() != "" || second.SocketDescriptor().IsValid() {
@@ -500,7 +507,7 @@ func TestServerAcceptsUnderItsOwnAddress(t *testing.T) {
 		t.Errorf("the server's address is %v here and %v there", server.LocalAddr(), client.RemoteAddr())
 	}
 	for _, a := range []net.Addr{server.RemoteAddr(), client.LocalAddr()} {
-		if ua, ok := a.(*net.UnixAddr); !ok || ua.Name != "" || a.Network() != "unix" {
+		if a.String() != "" || a.Network() != sockettest.LocalNetwork {
 			t.Errorf("the client's address is %#v; want an unnamed one", a)
 		}
 	}

@@ -435,11 +435,11 @@ func (s *Socket) CloseRead() error { return s.core.CloseRead() }
 // CloseWrite ends writing, after what WriteBuffered holds: the peer reads the end, and can go on writing.
 func (s *Socket) CloseWrite() error { return s.core.CloseWrite() }
 
-// LocalAddr returns the address of this end, a *net.UnixAddr, also after the connection has ended. It has no name unless it was bound: a
+// LocalAddr returns the address of this end, a *net.UnixAddr or on Windows a PipeAddr, also after the connection has ended. It has no name unless it was bound: a
 // socket that a server has accepted has the server's.
 func (s *Socket) LocalAddr() net.Addr { return s.address(false) }
 
-// RemoteAddr returns the address of the peer, a *net.UnixAddr, also after the connection has ended. It has no name unless it was bound: a
+// RemoteAddr returns the address of the peer, a *net.UnixAddr or on Windows a PipeAddr, also after the connection has ended. It has no name unless it was bound: a
 // client's is the server's.
 func (s *Socket) RemoteAddr() net.Addr { return s.address(true) }
 
@@ -448,7 +448,7 @@ func (s *Socket) address(peer bool) net.Addr {
 	if end != nil && end.accepted != peer {
 		return end.addr
 	}
-	unnamed := &net.UnixAddr{Net: "unix"}
+	unnamed := newAddr("")
 	s.core.Control("address", func(fd uintptr) error {
 		if a, err := addressOf(fd, peer); err == nil {
 			unnamed = a

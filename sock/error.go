@@ -59,6 +59,13 @@ func (e *Error) Unwrap() []error {
 	return tree
 }
 
+// Is reports whether target is the number by which Unix knows the cause, on Windows, which has numbers of its own: errors.Is finds
+// syscall.ECONNREFUSED on every system.
+func (e *Error) Is(target error) bool {
+	var errno syscall.Errno
+	return errors.As(e.Err, &errno) && target == unixErrno(errno)
+}
+
 // Timeout reports whether time ran out, here or at a proxy. A context that was cancelled before its time is no timeout.
 func (e *Error) Timeout() bool {
 	return (e.Code == SocketTimeoutError || e.Code == ProxyConnectionTimeoutError) && !errors.Is(e.Err, context.Canceled)
@@ -90,12 +97,14 @@ func CodeOf(err error) SocketError {
 	}
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, context.Canceled):
+		return SocketTimeoutError
 	case errors.As(err, &dns):
 		if dns.IsTimeout {
 			return SocketTimeoutError
 		}
 		return HostNotFoundError
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return SocketTimeoutError
 	case errors.Is(err, net.ErrClosed), errors.Is(err, fs.ErrClosed):
 		return OperationError

@@ -251,10 +251,11 @@ func TestDescriptorOfAConnection(t *testing.T) {
 }
 
 func TestDescriptorLentIsNotClosed(t *testing.T) {
-	f, err := os.Create(t.TempDir() + "/f")
+	r, f, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Close()
 	defer f.Close()
 	d := sock.Lend(f.Fd())
 	if !d.IsLent() || d.Close() != nil {

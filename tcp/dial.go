@@ -2,8 +2,11 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"syscall"
+	"time"
 
 	"anteroom/internal/core"
 	"anteroom/proxy"
@@ -36,13 +39,21 @@ func (e *endpoint) dialer(d dialling) core.Dialer {
 			c, err = through.DialContext(ctx, network, e.hostport())
 		}
 		if err != nil {
-			return nil, plainCause(err)
+			err = plainCause(err)
+			if e, ok := err.(*sock.Error); ok { // a proxy's, which says where, as the socket's error will
+				err = core.Because(e.Err.Error(), e.Code, e.Err)
+			}
+			if limit, ok := ctx.Deadline(); ok && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(limit) {
+				err = core.Because(err.Error(), context.DeadlineExceeded, err) // the system may be quicker than the context
+			}
+			return nil, err
 		}
 		t, known, err := attach(c)
 		if err != nil {
 			c.Close()
 			return nil, err
 		}
+		keepUrgent(int(t.Fd()))
 		for o, v := range d.options {
 			if v != 0 {
 				setOption(int(t.Fd()), SocketOption(o), int(v-1)) // an option that cannot be set does not make the connection useless

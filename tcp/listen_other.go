@@ -4,6 +4,7 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -32,7 +33,10 @@ func listenAt(addr netip.Addr, port uint16, _ int) (listener, error) {
 	config := net.ListenConfig{Control: exclusive}
 	l, err := config.Listen(context.Background(), family, net.JoinHostPort(host, strconv.Itoa(int(port))))
 	if err != nil {
-		return nil, plainCause(err)
+		if err = plainCause(err); errors.Is(err, errExclusive) {
+			err = core.Because(err.Error()+": somebody has the port for himself", sock.AddressInUseError, err)
+		}
+		return nil, err
 	}
 	return plainListener{core.NewNetListener(l, network, newAccepted)}, nil
 }

@@ -45,6 +45,10 @@ func listenAt(addr netip.Addr, port uint16, backlog int) (listener, error) {
 }
 
 func listenIn(addr netip.Addr, port uint16, backlog int, dual bool) (*fdListener, error) {
+	name, err := sysfd.InetFrom(netip.AddrPortFrom(addr, port))
+	if err != nil {
+		return nil, err
+	}
 	family := unix.AF_INET6
 	if addr.Is4() {
 		family = unix.AF_INET
@@ -53,7 +57,7 @@ func listenIn(addr netip.Addr, port uint16, backlog int, dual bool) (*fdListener
 	if err != nil {
 		return nil, err
 	}
-	l, err := bindAndListen(fd, family, netip.AddrPortFrom(addr, port), backlog, dual)
+	l, err := bindAndListen(fd, family, name, backlog, dual)
 	if err != nil {
 		sysfd.Close(fd)
 		return nil, err
@@ -61,7 +65,7 @@ func listenIn(addr netip.Addr, port uint16, backlog int, dual bool) (*fdListener
 	return l, nil
 }
 
-func bindAndListen(fd, family int, at netip.AddrPort, backlog int, dual bool) (*fdListener, error) {
+func bindAndListen(fd, family int, at sysfd.Inet, backlog int, dual bool) (*fdListener, error) {
 	options := []struct{ level, name, value int }{
 		// A port is free as soon as nobody listens on it, whatever connections a dead server has left (TIME_WAIT).
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
@@ -79,7 +83,7 @@ func bindAndListen(fd, family int, at netip.AddrPort, backlog int, dual bool) (*
 		}
 	}
 	setDefaults(fd)
-	if err := unix.Bind(fd, sysfd.InetFrom(at).Sockaddr(family)); err != nil {
+	if err := unix.Bind(fd, at.Sockaddr(family)); err != nil {
 		return nil, os.NewSyscallError("bind", err)
 	}
 	if backlog <= 0 {
@@ -194,6 +198,7 @@ func take(d sock.Descriptor) (core.Transport, *ends, error) {
 		if known, err = endsOf(fd); err != nil {
 			return
 		}
+		keepUrgent(fd)
 		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate
 			fd, err = sysfd.Dup(fd)
 		}

@@ -66,5 +66,5 @@ func (s *Socket) SetLoop(l *loop.Loop) error {
 	if l == nil {
 		return s.core.SetHome("set loop", nil)
 	}
-	return s.core.SetHome("set loop", core.NewHome(l, nil))
+	return s.core.SetHome("set loop", core.NewHome(l, false, nil))
 }

@@ -19,7 +19,11 @@ func setDefaults(fd int) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	setKeepAlivePace(fd)
+	keepUrgent(fd)
 }
+
+// keepUrgent leaves TCP's urgent bytes in the stream, as Qt does: out of it they would be lost, and hide what follows.
+func keepUrgent(fd int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) }
 
 func (o SocketOption) names() (level, name int) {
 	if o == KeepAliveOption {

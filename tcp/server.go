@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net"
 	"net/netip"
@@ -143,6 +144,9 @@ func (s *Server) ListenContext(ctx context.Context, addr netip.Addr, port uint16
 	}
 	return s.c().Listen(network, func() (core.Listener[Socket], error) {
 		l, err := open()
+		if e, ok := errors.AsType[*sock.Error](err); ok {
+			return nil, e // a proxy's
+		}
 		if err != nil {
 			return nil, opError("listen", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)), err)
 		}

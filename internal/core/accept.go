@@ -184,7 +184,7 @@ func (s *Server[T]) acceptForOthers() {
 				return true
 			}
 			s.accept()
-			return s.queue.len()+s.handling != before || s.cb.pending()
+			return s.queue.len()+s.handling != before || s.runsHere() && s.cb.pending()
 		})
 		s.run()
 	}
@@ -306,13 +306,13 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 		}
 		return s.ended
 	}
-	handed := s.handed
+	told := s.told
 	limit := limitAfter(timeout)
 	try := s.tryAccept
 	var err error
-	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == handed {
+	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == told {
 		s.wait()
-		err = s.gate.wait(limit, func() bool { return s.handed != handed || try() })
+		err = s.gate.wait(limit, func() bool { return s.handed != told || try() })
 		s.waiting--
 		s.run()
 	}
@@ -323,7 +323,8 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 		err = nil
 	case s.l != l:
 		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.OperationError, Err: net.ErrClosed}
-	case s.queue.len() > 0 || s.handed != handed:
+	case s.queue.len() > 0 || s.handed != told:
+		s.told = s.handed
 		err = nil
 	case err != nil:
 		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}

@@ -137,7 +137,7 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 				cause = nil
 			}
 			s.announce(int64(f.rbuf.len()))
-			return cause != nil || s.cb.pending()
+			return cause != nil || s.runsHere() && s.cb.pending()
 		})
 		switch {
 		case s.epoch != epoch:
@@ -145,8 +145,9 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 			return s.failTimeout(op)
 		case cause != nil:
 			s.peerEnded("read", cause)
-		default:
-			s.flushed(nil)
+		case s.state == sock.ClosingState && f.wbuf.len() == 0:
+			err, f.broken = f.broken, nil
+			s.flushed(err)
 		}
 	}
 	if attempt != nil && attempt.err != nil {

@@ -71,7 +71,11 @@ func (s *Socket) fill(n int64) error {
 		default:
 			// The poller may not have told of these bytes yet, and now never will. A callback that asks is likely to read them: whoever
 			// runs it looks for what it has left.
-			if !s.cb.running() {
+			switch {
+			case s.home != nil && !s.runsHere():
+				s.post(event{sig: sigReadyRead}) // the loop will find nothing
+				s.summon()
+			case !s.cb.running():
 				s.announce(int64(f.rbuf.len()))
 			}
 			f.in.tell()
@@ -250,5 +254,6 @@ func (s *Socket) SetReadBufferSize(n int64) {
 	f := s.flows()
 	f.limit = max(n, 0)
 	f.in.poke()
+	s.tellAgain()
 	s.unlock()
 }

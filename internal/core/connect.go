@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall"
 	"time"
 
@@ -99,10 +100,18 @@ func (s *Socket) ConnectDialing(ctx context.Context, end Endpoint, mode sock.Ope
 
 // dial makes an attempt's connection.
 func (s *Socket) dial(ctx context.Context, a *attempt, dial Dialer) {
+	var told sync.WaitGroup
+	defer told.Wait()
 	t, err := dial(ctx, func() {
 		s.mu.Lock()
-		s.found(a)
-		s.unlock()
+		defer s.mu.Unlock()
+		if s.found(a); s.cb.pending() {
+			// Dial may call this in a goroutine that a callback must not end, or keep.
+			told.Go(func() {
+				s.mu.Lock()
+				s.unlock()
+			})
+		}
 	})
 	s.mu.Lock()
 	if err != nil {

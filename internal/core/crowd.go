@@ -13,17 +13,18 @@ type crowd struct {
 	loop     *loop.Loop // which accepts
 	homes    map[*loop.Loop]*Home
 	all      *Handler
+	passes   bool           // see Home
 	notifier *loop.Notifier // of the listening descriptor; nil: a goroutine accepts, for there is no descriptor
 	watched  bool           // it is to tell of connections
 	summoned bool           // the loop is to run what callbacks are due
 	burst    int            // how many connections are accepted at a time
 }
 
-func newCrowd(g *loop.Group, all *Handler) (*crowd, error) {
+func newCrowd(g *loop.Group, passes bool, all *Handler) (*crowd, error) {
 	if g == nil {
 		return nil, nil
 	}
-	c := &crowd{group: g, loop: g.Next(), homes: make(map[*loop.Loop]*Home), all: all, burst: 1}
+	c := &crowd{group: g, loop: g.Next(), homes: make(map[*loop.Loop]*Home), passes: passes, all: all, burst: 1}
 	if c.loop == nil {
 		return nil, errors.New("the group was not made by loop.NewGroup")
 	}
@@ -38,7 +39,7 @@ func (c *crowd) next() *Home {
 	l := c.group.Next()
 	h := c.homes[l]
 	if h == nil {
-		h = NewHome(l, c.all)
+		h = NewHome(l, c.passes, c.all)
 		c.homes[l] = h
 	}
 	return h
@@ -84,7 +85,7 @@ func (s *Server[T]) watch(l Listener[T]) error {
 	s.crowd.notifier, s.crowd.watched = n, true
 	s.gate.park(s.crowd.loop, func() lonePoller {
 		return newLonePoller(func() (uintptr, int16) { return fd, pollIn })
-	})
+	}, nil)
 	return nil
 }
 

@@ -146,6 +146,18 @@ func (d *dispatcher) running() bool { return d.due != nil && d.due.running }
 // pending reports whether run would do something. mu held.
 func (d *dispatcher) pending() bool { return d.due != nil && !d.due.running && len(d.due.queue) > 0 }
 
+// claim makes others leave what is due to the caller, who calls disclaim before run. It reports false if there is nothing to claim. mu held.
+func (d *dispatcher) claim() bool {
+	if !d.pending() {
+		return false
+	}
+	d.due.running = true
+	return true
+}
+
+// disclaim ends a claim. mu held.
+func (d *dispatcher) disclaim() { d.due.running = false }
+
 // post notes an event if anybody is told of it, and reports that. News that nobody has heard yet are not noted twice: bytes that can
 // be read are there once, and counts of bytes are added up. mu held.
 func (d *dispatcher) post(ev event) bool {
@@ -204,16 +216,13 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 			return
 		}
 		mu.Lock() // a callback has let us down: the others are still owed their events
-		left := d.due != telling && len(d.due.queue) > 0
-		if left {
+		if d.due != telling && len(d.due.queue) > 0 {
 			d.due.running = false
 		} else {
 			d.done()
 		}
 		mu.Unlock()
-		if left {
-			h.runElsewhere()
-		}
+		h.runElsewhere()
 	}()
 	for {
 		if ev.do != nil {

@@ -44,6 +44,7 @@ type gate struct {
 	// At a loop there is no poller: the loop makes the followers look again. On its goroutine, and while it does not run, alone makes one.
 	loop  *loop.Loop
 	alone func() lonePoller
+	want  func() // asks the loop for what is waited for; nil: it tells unasked
 }
 
 // A lonePoller is made for one wait, at whose end it is closed.
@@ -63,8 +64,8 @@ func (g *gate) open(p Poller) {
 }
 
 // park lets goroutines wait for what a loop tells. mu held.
-func (g *gate) park(l *loop.Loop, alone func() lonePoller) {
-	g.poll, g.loop, g.alone = nil, l, alone
+func (g *gate) park(l *loop.Loop, alone func() lonePoller, want func()) {
+	g.poll, g.loop, g.alone, g.want = nil, l, alone, want
 	g.lookAgain()
 }
 
@@ -73,7 +74,7 @@ func (g *gate) shut() {
 	if g.loop != nil && g.poll != nil {
 		g.arm(past) // nothing else ends its wait
 	}
-	g.poll, g.loop, g.alone = nil, nil, nil
+	g.poll, g.loop, g.alone, g.want = nil, nil, nil, nil
 	g.lookAgain()
 }
 
@@ -247,6 +248,9 @@ func (g *gate) follow(limit time.Time) {
 		defer g.loop.AfterRun(g.wake)()
 		if g.standStill() {
 			return // since a moment ago
+		}
+		if g.want != nil {
+			g.want()
 		}
 	}
 	g.followers++

@@ -12,8 +12,9 @@ import (
 // is where its callbacks run. Its descriptor is watched for bytes and the end, edge-triggered, from the time that it is attached; for room
 // to write only while some is wanted.
 type Home struct {
-	loop *loop.Loop
-	all  *Handler // what all of its sockets tell; nil: nothing
+	loop   *loop.Loop
+	all    *Handler // what all of its sockets tell; nil: nothing
+	passes bool     // descriptors may come with the bytes, at which a read stops
 
 	// What the callback that runs has written to its own socket, which is sent in one piece when it has returned. Guarded by that socket's
 	// mutex; owner is for the loop's goroutine alone.
@@ -21,8 +22,10 @@ type Home struct {
 	owner *Socket
 }
 
-// NewHome returns a home at l, whose sockets all tell what all says, if that is not nil.
-func NewHome(l *loop.Loop, all *Handler) *Home { return &Home{loop: l, all: all} }
+// NewHome returns a home at l for sockets of one kind, which pass descriptors or not, and which all tell what all says, if that is not nil.
+func NewHome(l *loop.Loop, passes bool, all *Handler) *Home {
+	return &Home{loop: l, passes: passes, all: all}
+}
 
 // here reports whether this is the loop's goroutine.
 func (h *Home) here() bool { return h.loop.OnLoop() }
@@ -118,7 +121,11 @@ func (s *Socket) SetHome(op string, home *Home) error {
 	if s.state != sock.UnconnectedState {
 		return s.newError(op, sock.OperationError, &stateError{s.state})
 	}
-	s.home = home
+	s.home, s.summoned = home, false // what was posted to another loop, which may run no more, does not count
+	if s.flow != nil {
+		s.flow.flushing = false
+	}
+	s.fire()
 	return nil
 }
 
@@ -181,10 +188,26 @@ func (s *Socket) answer() {
 	s.unlock()
 }
 
+// resume goes on, on the loop, after a callback has panicked or ended its goroutine: what it has written is sent, and what was to follow is
+// looked for again.
+func (s *Socket) resume() {
+	s.mu.Lock()
+	if s.home != nil {
+		s.home.flush(s)
+	}
+	s.unlock()
+	s.lookAtLoop()
+}
+
 // Ready is called by the loop when something has happened to the descriptor.
 func (s *Socket) Ready(ev loop.Events) {
 	s.mu.Lock()
-	if s.t == nil || s.home == nil {
+	switch {
+	case s.t == nil || s.home == nil:
+		s.mu.Unlock()
+		return
+	case !s.home.here(): // it was moved since it asked to be looked at
+		s.home.loop.Post(s.lookAtLoop)
 		s.mu.Unlock()
 		return
 	}
@@ -224,19 +247,19 @@ func (s *Socket) roomMade() {
 const mostTurns = 16
 
 // arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more. mu held, and let go of while
-// they run.
-func (s *Socket) arrived() {
+// they run. It reports whether they will be told again.
+func (s *Socket) arrived() (again bool) {
 	switch {
 	case s.mode&sock.ReadOnly == 0:
 		s.flows()
 		s.fill(-1)
-		return
+		return false
 	case !s.hears(sigReadyRead):
 		s.unheard = true
-		return
+		return false
 	case s.cb.running(): // on a goroutine that is going to end
-		s.post(event{sig: sigReadyRead})
-		return
+		s.cb.note(event{sig: sigReadyRead})
+		return false
 	}
 	for turns := 1; ; turns++ {
 		epoch, before := s.epoch, s.readSoFar()
@@ -244,18 +267,20 @@ func (s *Socket) arrived() {
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
 		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
-			return
+			return false
 		}
 		left := s.flow != nil && s.flow.rbuf.len() > 0 && s.flow.consumed > before
 		if !s.full && !left {
-			return
+			return false
 		}
 		if turns == mostTurns { // others want their turn
+			s.full = true
 			s.home.loop.Post(s.lookAtLoop)
-			return
+			return true
 		}
 		if !left && !hasBytes(int(s.fd-1)) {
-			return
+			s.full = false
+			return false
 		}
 	}
 }
@@ -274,10 +299,9 @@ func (s *Socket) hungUp() {
 		return
 	}
 	unread, cause := peek(int(s.fd - 1))
-	if unread {
+	if unread || s.full {
 		epoch := s.epoch
-		s.arrived()
-		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
+		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return
 		}
 		unread, cause = peek(int(s.fd - 1))
@@ -301,6 +325,10 @@ func (s *Socket) lookAtLoop() { s.Ready(loop.Readable | loop.Hangup) }
 func (s *Socket) flushAtLoop() {
 	s.mu.Lock()
 	f := s.flow
+	if s.home == nil { // moved meanwhile
+		s.unlock()
+		return
+	}
 	f.flushing = false
 	if s.t != nil && f.wbuf.len() > 0 {
 		s.flushOnce()
@@ -323,16 +351,16 @@ func (s *Socket) expire() {
 		f.wbuf.reset()
 		s.failTimeout("write")
 		s.flushed(nil)
-	case f.timer == nil:
-		f.timer = time.AfterFunc(time.Until(limit), s.expireLater)
+	case f.expiry == nil:
+		f.expiry = time.AfterFunc(time.Until(limit), s.expireLater)
 	default:
-		f.timer.Reset(time.Until(limit))
+		f.expiry.Reset(time.Until(limit))
 	}
 }
 
 func (s *Socket) expireLater() {
 	s.mu.Lock()
-	if s.t != nil && s.state == sock.ClosingState && s.flow.wbuf.len() > 0 {
+	if s.home != nil && s.t != nil && s.state == sock.ClosingState && s.flow.wbuf.len() > 0 {
 		s.expire()
 	}
 	s.unlock()
@@ -351,7 +379,10 @@ func (s *Socket) lookAlone(dir direction) func() (fd uintptr, events int16) {
 		}
 		events := int16(pollIn)
 		if f := s.flow; f.wbuf.len() > 0 && f.writer == nil {
-			if s.flushNow(); f.wbuf.len() > 0 {
+			if _, f.broken = s.flushNow(); f.broken != nil {
+				f.wbuf.reset()
+			}
+			if f.wbuf.len() > 0 {
 				events |= pollOut
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"anteroom/sock"
 )
 
 // A NetListener is the Listener of a net.Listener, whose Accept waits. It accepts one connection each time that it is asked for one, in a
@@ -149,5 +151,5 @@ func (l *NetListener[T]) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := l.Listener.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
-	return nil, syscall.ENOTSUP
+	return nil, Because("there is no listening socket of this process's own", sock.UnsupportedSocketOperationError)
 }

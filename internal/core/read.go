@@ -61,6 +61,7 @@ func (s *Socket) readNow(p []byte, recv func(uintptr, []byte) (int, error)) (int
 		n, err = s.t.Read(p)
 	} else {
 		n, err = recv(s.t.Fd(), p)
+		s.full = n > 0 // it may have stopped at descriptors
 	}
 	if n > 0 {
 		s.wasConsumed(n)
@@ -155,6 +156,11 @@ func (s *Socket) CloseRead() error {
 	defer s.mu.Unlock()
 	if s.t == nil {
 		return s.notConnected("close read")
+	}
+	if t, ok := s.t.(wholeTransport); ok {
+		if err := t.Whole(); err != nil {
+			return s.newError("close read", sock.CodeOf(err), err)
+		}
 	}
 	if err := s.t.CloseRead(); err != nil {
 		return s.newError("close read", sock.CodeOf(err), os.NewSyscallError("shutdown", err))

@@ -47,6 +47,8 @@ type Hooks[T any] struct {
 	Release func(*T) sock.Descriptor
 	// Discard closes a socket that was pending and is not wanted.
 	Discard func(*T)
+	// Passes says that descriptors may come with a socket's bytes.
+	Passes bool
 }
 
 // A Server is a queue of connections that were accepted and not taken, and what fills and empties it. T is the socket's type. The zero
@@ -75,6 +77,7 @@ type Server[T any] struct {
 	all       *Handler    // for the next Listen
 	incoming  func(sock.Descriptor)
 	handed    uint64 // counts descriptors given to an override
+	told      uint64 // of which a wait has told
 	deadline  time.Time
 	tryAccept func() bool // of a taker, since Listen
 
@@ -121,12 +124,15 @@ func (s *Server[T]) unlock() {
 
 // run runs the callbacks that are due: here, or, on loops, on the one that accepts. mu held, and let go of meanwhile.
 func (s *Server[T]) run() {
-	if s.crowd != nil && !s.crowd.loop.OnLoop() {
+	if !s.runsHere() {
 		s.summon()
 		return
 	}
 	s.cb.run(&s.mu, s)
 }
+
+// runsHere reports whether callbacks run on this goroutine. mu held.
+func (s *Server[T]) runsHere() bool { return s.crowd == nil || s.crowd.loop.OnLoop() }
 
 func (s *Server[T]) tellAll(*event) {}
 
@@ -151,7 +157,7 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 		return err
 	}
 	s.l, s.last, s.err, s.ended, s.admit = l, l, nil, nil, admit
-	s.deadline = time.Time{}
+	s.deadline, s.told = time.Time{}, s.handed
 	s.exhausted, s.resting, s.pause = false, false, firstPause
 	s.tryAccept = func() bool {
 		if s.l != l || s.queue.len() > 0 {
@@ -161,9 +167,9 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 			return false
 		}
 		s.accept()
-		return s.queue.len() > 0 || s.cb.pending()
+		return s.queue.len() > 0 || s.runsHere() && s.cb.pending()
 	}
-	if s.crowd, err = newCrowd(s.group, s.all); err == nil && s.crowd != nil {
+	if s.crowd, err = newCrowd(s.group, s.hooks.Passes, s.all); err == nil && s.crowd != nil {
 		err = s.watch(l)
 	}
 	if err != nil {

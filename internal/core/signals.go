@@ -25,8 +25,7 @@ func (s *Socket) tellAll(ev *event) {
 		return
 	}
 	all := s.home.all
-	s.mu.Unlock()
-	defer s.mu.Lock()
+	s.mu.Unlock() // and not locked again if one of them does not return
 	switch {
 	case ev.sig == sigReadyRead && all.ReadyRead != nil:
 		all.ReadyRead(s)
@@ -37,6 +36,7 @@ func (s *Socket) tellAll(ev *event) {
 	case ev.sig == sigErrorOccurred && all.ErrorOccurred != nil:
 		all.ErrorOccurred(s, sock.SocketError(ev.arg))
 	}
+	s.mu.Lock()
 }
 
 // A Handler is what all sockets of a home tell, beside the callbacks of each. Its functions may be nil.

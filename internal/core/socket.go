@@ -74,6 +74,9 @@ type flow struct {
 	sent      int64
 	shutWrite bool // CloseWrite once wbuf is empty
 
+	broken error       // why wbuf could not be sent while the loop stood still
+	expiry *time.Timer // of the write deadline, at a loop
+
 	attempt *attempt
 	corpse  Transport // left by a connection that has ended, to be closed once mu is free
 }
@@ -130,8 +133,8 @@ func (f *flow) open(s *Socket, t Transport) {
 	f.in.open(in)
 	f.out.open(out)
 	if s.home != nil {
-		f.in.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(inward)) })
-		f.out.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(outward)) })
+		f.in.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(inward)) }, nil)
+		f.out.park(s.home.loop, func() lonePoller { return newLonePoller(s.lookAlone(outward)) }, s.wantRoom)
 	}
 }
 
@@ -149,11 +152,15 @@ func (s *Socket) fire() {
 		if f := s.flow; f != nil && f.corpse != nil {
 			t := f.corpse
 			f.corpse = nil
+			claimed := s.cb.claim() // or a waiter that is woken by this runs them, and the caller goes on meanwhile
 			s.mu.Unlock()
 			t.Close()
 			s.mu.Lock()
+			if claimed {
+				s.cb.disclaim()
+			}
 		}
-		if s.home != nil && !s.home.here() {
+		if !s.runsHere() {
 			s.summon()
 			return
 		}
@@ -163,6 +170,9 @@ func (s *Socket) fire() {
 		s.flushWritten()
 	}
 }
+
+// runsHere reports whether callbacks run on this goroutine. mu held.
+func (s *Socket) runsHere() bool { return s.home == nil || s.home.here() }
 
 // flushWritten sends what a callback that has returned has written. mu held, and let go of while callbacks run.
 func (s *Socket) flushWritten() {
@@ -180,9 +190,7 @@ func (s *Socket) flushWritten() {
 // runElsewhere runs what is due after a callback has panicked or ended its goroutine. mu is not held.
 func (s *Socket) runElsewhere() {
 	if s.home != nil {
-		s.mu.Lock()
-		s.summon()
-		s.mu.Unlock()
+		s.home.loop.Post(s.resume)
 		return
 	}
 	go func() {
@@ -225,7 +233,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 		f.rbuf.reset()
 		f.wbuf.reset()
 		f.consumed, f.told, f.waited, f.sent = 0, 0, 0, 0
-		f.shutWrite = false
+		f.shutWrite, f.broken = false, nil
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
 		f.attempt = nil
 	}
@@ -268,11 +276,15 @@ func (s *Socket) peerEnded(op string, cause error) {
 	if s.t == nil || s.ending {
 		return
 	}
+	s.unstage()
 	if s.home == nil || s.flow != nil || cause != io.EOF {
 		s.flows()
 		s.fill(-1)
 		if s.flow.wbuf.len() > 0 {
 			s.flushNow() // the peer may have ended its side only
+		}
+		if s.flow.writer != nil {
+			s.flow.writer.once() // what it does not know yet to be sent
 		}
 		if s.state == sock.ConnectedState {
 			s.announce(int64(s.flow.rbuf.len()))
@@ -388,7 +400,7 @@ func (s *Socket) Pending() int { return int(s.fd - 1) }
 func (s *Socket) Take(home *Home) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if home != nil && s.home == nil && s.t != nil { // one that has a transport, which nobody has used
+	if home != nil && s.home == nil && s.t != nil && s.flow == nil && !s.cb.any() { // one that has a transport, which nobody has used
 		t := s.t
 		s.t, s.home = nil, home
 		if err := s.attach(t); err != nil {

@@ -34,6 +34,13 @@ const (
 	outward
 )
 
+// A pledger is a Transport that may be sending bytes of which Write has said ErrAgain. Pledge returns how many of them count as sent when
+// whoever wrote them gives up.
+type pledger interface{ Pledge() int }
+
+// A wholeTransport may have no directions that end one by one; Whole says why then.
+type wholeTransport interface{ Whole() error }
+
 // A Conn is what the runtime's poller offers of a connection: an *os.File, a *net.TCPConn.
 type Conn interface {
 	syscall.Conn

@@ -181,6 +181,10 @@ func (t *writeSide) SetLimit(limit time.Time) error {
 
 func readFd(fd uintptr, p []byte) (int, error) {
 	n, errno := sysfd.Read(int(fd), p)
+	return readResult(n, errno, p)
+}
+
+func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
 	switch {
 	case errno == syscall.EAGAIN:
 		return 0, ErrAgain

@@ -29,6 +29,9 @@ func newWriteOp(s *Socket) *writeOp {
 // nobody else's bytes come between. mu held.
 func (o *writeOp) once() bool {
 	s, f := o.s, o.s.flow
+	if f.writer == o && o.n == len(o.p) {
+		return true // all was sent before the end
+	}
 	if s.t == nil || s.state != sock.ConnectedState {
 		o.err = s.notConnected("write")
 		return true
@@ -91,10 +94,15 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 		o = newWriteOp(s)
 	}
 	o.p, o.send = p, send
-	err := f.out.await(&f.writeDeadline, o.try)
+	var err error
+	if f.out.led || !f.writeDeadline.IsZero() || !o.once() { // most often there is room, and nobody to wait for
+		err = f.out.await(&f.writeDeadline, o.try)
+	}
 	n := o.n
 	if err == nil {
 		err = o.err
+	} else if t, ok := s.t.(pledger); ok && f.writer == o {
+		n += t.Pledge()
 	}
 	o.p, o.send, o.n, o.err = nil, nil, 0, nil
 	f.spare = o
@@ -363,6 +371,11 @@ func (s *Socket) CloseWrite() error {
 	}
 	f := s.flows()
 	s.unstage()
+	if t, ok := s.t.(wholeTransport); ok {
+		if err := t.Whole(); err != nil {
+			return s.newError("close write", sock.CodeOf(err), err)
+		}
+	}
 	f.shutWrite = true
 	if f.wbuf.len() > 0 {
 		s.flushSoon(0)

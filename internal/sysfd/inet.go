@@ -1,9 +1,11 @@
 package sysfd
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 )
 
 // An Inet is the address and the port of one end of a TCP connection, in as little room as that takes: a server keeps one for each.
@@ -16,20 +18,27 @@ type Inet struct {
 
 func (a *Inet) setIP4(ip [4]byte) { a.IP = netip.AddrFrom4(ip).As16() }
 
-// InetFrom returns a, whose zone must be an interface's name or index.
-func InetFrom(a netip.AddrPort) Inet {
+// InetFrom returns a. Its zone must be an interface's name or index, or there is no such address.
+func InetFrom(a netip.AddrPort) (Inet, error) {
 	if !a.IsValid() {
-		return Inet{}
+		return Inet{}, nil
 	}
 	i := Inet{IP: a.Addr().As16(), Port: a.Port()}
-	if zone := a.Addr().Zone(); zone != "" {
-		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			i.Scope = uint32(n)
-		} else if ifi, err := net.InterfaceByName(zone); err == nil {
-			i.Scope = uint32(ifi.Index)
+	zone := a.Addr().Zone()
+	if zone == "" {
+		return i, nil
+	}
+	ifi, err := net.InterfaceByName(zone)
+	if err != nil {
+		if n, number := strconv.ParseUint(zone, 10, 31); number == nil {
+			ifi, err = net.InterfaceByIndex(int(n))
 		}
 	}
-	return i
+	if err != nil {
+		return Inet{}, fmt.Errorf("there is no interface for the zone of %v: %w", a.Addr(), syscall.EADDRNOTAVAIL)
+	}
+	i.Scope = uint32(ifi.Index)
+	return i, nil
 }
 
 // AddrPort returns the address as package netip has it: IPv4 is never mapped, and a zone is an interface's name, if it has one.

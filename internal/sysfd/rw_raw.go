@@ -32,6 +32,27 @@ func Read(fd int, p []byte) (int, syscall.Errno) {
 	}
 }
 
+// ReadUpTo is Read from a Unix-domain socket, and says whether it has stopped where descriptors came with the bytes, which are lost: there
+// may be more then.
+func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {
+	if len(p) == 0 {
+		return 0, false, 0
+	}
+	iov := unix.Iovec{Base: &p[0]}
+	iov.SetLen(min(len(p), maxRaw))
+	msg := unix.Msghdr{Iov: &iov}
+	msg.SetIovlen(1)
+	for {
+		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
+		if errno == 0 {
+			return int(n), msg.Flags&unix.MSG_CTRUNC != 0, 0
+		}
+		if errno != syscall.EINTR {
+			return 0, false, errno
+		}
+	}
+}
+
 // Write writes as much of p as the system takes now.
 func Write(fd int, p []byte) (int, syscall.Errno) {
 	if len(p) == 0 {

@@ -13,6 +13,23 @@ import (
 // Read reads what has arrived, at most len(p) bytes. It returns 0 and no error at the end, or if p is empty.
 func Read(fd int, p []byte) (int, syscall.Errno) { return again(unix.Read, fd, p) }
 
+// ReadUpTo is Read from a Unix-domain socket, and says whether it has stopped where descriptors came with the bytes, which are lost: there
+// may be more then.
+func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {
+	if len(p) == 0 {
+		return 0, false, 0
+	}
+	for {
+		n, _, flags, _, err := unix.Recvmsg(fd, p, nil, unix.MSG_DONTWAIT)
+		if err == nil {
+			return n, flags&unix.MSG_CTRUNC != 0, 0
+		}
+		if errno := toErrno(err); errno != syscall.EINTR {
+			return 0, false, errno
+		}
+	}
+}
+
 // Write writes as much of p as the system takes now. Go's runtime sees to it that a broken connection is an error and not a signal.
 func Write(fd int, p []byte) (int, syscall.Errno) { return again(unix.Write, fd, p) }
 

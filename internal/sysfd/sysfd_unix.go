@@ -37,8 +37,10 @@ func Query(fd int) (Status, syscall.Errno) {
 		return Status{}, toErrno(err)
 	}
 	ended := fds[0].Revents&(pollEnded|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
-	if n == 0 && fds[0].Revents&unix.POLLIN != 0 {
-		ended = true // readable without a byte: the end
+	if n == 0 && !ended && fds[0].Revents&unix.POLLIN != 0 {
+		// Readable without a byte: the end, or a place in the stream that the count stops at, such as an urgent byte.
+		got, errno := Peek(fd)
+		n, ended = got, errno == 0 && got == 0 || errno != 0 && errno != syscall.EAGAIN
 	}
 	return Status{Unread: n, Ended: ended}, 0
 }

@@ -1,0 +1,208 @@
+package core
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"anteroom/sock"
+	"golang.org/x/net/nettest"
+)
+
+// A fakeDevice is one end of a connection in memory. As on Windows, little of what is sent is taken at once; the rest is, when the peer has
+// read it.
+type fakeDevice struct {
+	mu    *sync.Mutex // of both ends
+	peer  *fakeDevice
+	took  []byte // what has arrived
+	ready func()
+	left  []byte // what is being sent
+	size  int
+	done  func(int, error)
+	shut  bool
+}
+
+func newFakeDevices() (a, b *fakeDevice) {
+	mu := new(sync.Mutex)
+	a, b = &fakeDevice{mu: mu}, &fakeDevice{mu: mu}
+	a.peer, b.peer = b, a
+	return a, b
+}
+
+const fakeRoom = 1000
+
+func (d *fakeDevice) Recv(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := copy(p, d.took)
+	d.took = d.took[n:]
+	d.peer.push()
+	switch {
+	case n > 0:
+		return n, nil
+	case d.peer.shut:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+// push moves what is being sent to the peer, as far as there is room. mu held.
+func (d *fakeDevice) push() {
+	if d.done == nil {
+		return
+	}
+	n := min(len(d.left), fakeRoom-len(d.peer.took))
+	d.peer.took = append(d.peer.took, d.left[:n]...)
+	d.left = d.left[n:]
+	if len(d.left) == 0 {
+		go d.done(d.size, nil)
+		d.done = nil
+	}
+	if n > 0 {
+		d.peer.tell()
+	}
+}
+
+// tell says that there is something to receive. mu held.
+func (d *fakeDevice) tell() {
+	if d.ready != nil {
+		go d.ready()
+		d.ready = nil
+	}
+}
+
+func (d *fakeDevice) Arm(ready func()) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.took) > 0 || d.peer.shut {
+		return true, nil
+	}
+	if d.ready != nil {
+		panic("armed twice")
+	}
+	d.ready = ready
+	return false, nil
+}
+
+func (d *fakeDevice) Send(p []byte, done func(int, error)) (int, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.done != nil:
+		panic("two at a time")
+	case d.peer.shut:
+		return 0, false, io.ErrClosedPipe
+	}
+	d.left, d.size, d.done = p, len(p), done
+	d.push()
+	return 0, true, nil
+}
+
+func (d *fakeDevice) Whole() error      { return errors.ErrUnsupported }
+func (d *fakeDevice) CloseRead() error  { return errors.ErrUnsupported }
+func (d *fakeDevice) CloseWrite() error { return errors.ErrUnsupported }
+func (d *fakeDevice) Fd() uintptr       { return noHandle }
+
+func (d *fakeDevice) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shut = true
+	d.tell()
+	d.peer.tell()
+	for _, end := range []*fakeDevice{d, d.peer} {
+		if end.done != nil {
+			go end.done(0, io.ErrClosedPipe)
+			end.done = nil
+		}
+	}
+	return nil
+}
+
+// A fakeConn is a Socket as a net.Conn.
+type fakeConn struct{ *Socket }
+
+func (fakeConn) LocalAddr() net.Addr  { return fakeEnd{} }
+func (fakeConn) RemoteAddr() net.Addr { return fakeEnd{} }
+
+func (c fakeConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+type fakeEnd struct{}
+
+func (fakeEnd) Network() string { return "fake" }
+func (fakeEnd) Addr() net.Addr  { return nil }
+func (fakeEnd) String() string  { return "fake" }
+
+// A Socket over what tells of completions is what net.Conn promises.
+func TestCompletionTransportConforms(t *testing.T) {
+	for name, listen := range map[string]bool{"alone": false, "with callbacks": true} {
+		t.Run(name, func(t *testing.T) {
+			nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
+				a, b := newFakeDevices()
+				var ends []fakeConn
+				for _, dev := range []*fakeDevice{a, b} {
+					s := new(Socket)
+					if err := s.Adopt("adopt", fakeEnd{}, NewCompletionTransport(dev), sock.ReadWrite); err != nil {
+						return nil, nil, nil, err
+					}
+					if listen {
+						s.OnReadyRead(func() {})
+						s.OnDisconnected(func() {})
+					}
+					ends = append(ends, fakeConn{s})
+				}
+				return ends[0], ends[1], func() { ends[0].Close(); ends[1].Close() }, nil
+			})
+		})
+	}
+}
+
+// What nobody reads is told of once for each arrival, and makes the peer wait when it is much.
+func TestCompletionTransportTellsOfEachArrivalOnce(t *testing.T) {
+	a, b := newFakeDevices()
+	tr := NewCompletionTransport(b)
+	defer tr.Close()
+	in, _ := tr.Pollers()
+	looks := make(chan struct{}, 1000)
+	end := make(chan error, 1)
+	go func() {
+		end <- in.Wait(func(uintptr) bool {
+			looks <- struct{}{}
+			return false
+		})
+	}()
+	<-looks
+	from := NewCompletionTransport(a)
+	defer from.Close()
+	sent := 0
+	_, out := from.Pollers()
+	for chunk := make([]byte, 8<<10); sent < maxHeld; {
+		if err := out.Wait(func(uintptr) bool {
+			n, err := from.Write(chunk)
+			if err != nil && err != ErrAgain {
+				t.Error(err)
+			}
+			sent += n
+			return err != ErrAgain
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := from.Write(make([]byte, 10_000)); n != 0 || err != ErrAgain {
+		t.Errorf("with the peer full: %d, %v; want that it would wait", n, err)
+	}
+	if unread, ended, err := tr.Query(); unread != maxHeld || ended || err != nil {
+		t.Errorf("%d bytes are unread, ended %v, %v; want %d", unread, ended, err, maxHeld)
+	}
+	if n := len(looks); n > 300 { // it arrives in 66 parts
+		t.Errorf("who waits has been told %d times", n)
+	}
+	tr.Close()
+	if err := <-end; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the wait: %v", err)
+	}
+}

@@ -1,0 +1,128 @@
+package tcp_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"anteroom/internal/sockettest"
+	"anteroom/sock"
+	"anteroom/tcp"
+	"golang.org/x/sys/unix"
+)
+
+// control calls f with a connection's descriptor.
+func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) { err = f(int(fd)) }))
+	must(t, err)
+}
+
+// vanish makes a peer deaf: its system throws away whatever comes, as if the machine, or the cable, were gone.
+func vanish(t testing.TB, c *net.TCPConn) {
+	t.Helper()
+	nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	control(t, c, func(fd int) error {
+		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing[0]})
+	})
+}
+
+// hurry gives keep-alive another pace than 15 s, so that a test can wait for it.
+func hurry(t testing.TB, c *tcp.Socket) {
+	t.Helper()
+	control(t, c, func(fd int) error {
+		for _, name := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, name, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Both ends of a connection have keep-alive on, at the pace of Go's net, so that a peer that vanishes is noticed though nobody writes.
+func TestHostileVanishedPeersKeepAliveIsOn(t *testing.T) {
+	check := func(t *testing.T, who string, c *tcp.Socket) {
+		control(t, c, func(fd int) error {
+			for _, o := range []struct{ level, name, want int }{
+				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+			} {
+				if got, err := unix.GetsockoptInt(fd, o.level, o.name); err != nil || got != o.want {
+					t.Errorf("%s: option %d of level %d is %d, %v; want %d", who, o.name, o.level, got, err, o.want)
+				}
+			}
+			return nil
+		})
+	}
+	for _, loops := range []bool{false, true} {
+		t.Run(fmt.Sprintf("loops %v", loops), func(t *testing.T) {
+			var srv tcp.Server
+			if loops {
+				srv.SetLoops(hostileLoops(t))
+			}
+			listenWith(t, &srv)
+			check(t, "client", dial(t, &srv))
+			check(t, "taken by NextPendingConnection", next(t, &srv))
+			dial(t, &srv)
+			c, err := srv.AcceptContext(context.Background())
+			must(t, err)
+			check(t, "taken by AcceptContext", closeLater(t, c))
+		})
+	}
+}
+
+// A peer that vanishes ends the connection when keep-alive has had no answer, for a Read, for a wait and for callbacks.
+func TestHostileVanishedPeersAreNoticed(t *testing.T) {
+	for name, notice := range map[string]func(t *testing.T, c *tcp.Socket){
+		"Read": func(t *testing.T, c *tcp.Socket) {
+			read := sockettest.Go(func() error { _, err := c.Read(make([]byte, 1)); return err })
+			wantIs(t, "Read", sockettest.Done(t, "Read returns", read), sock.SocketTimeoutError, syscall.ETIMEDOUT)
+		},
+		"WaitForDisconnected": func(t *testing.T, c *tcp.Socket) {
+			must(t, c.WaitForDisconnected(sockettest.Long()))
+			wantIs(t, "Err", c.Err(), syscall.ETIMEDOUT)
+			wantState(t, c, sock.UnconnectedState)
+		},
+		"callbacks": func(t *testing.T, c *tcp.Socket) {
+			watch(c).comes(t, "SocketTimeoutError", "ClosingState", "UnconnectedState", "disconnected")
+			wantIs(t, "Err", c.Err(), syscall.ETIMEDOUT)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachTaken(t, func(t *testing.T, client *net.TCPConn, server *tcp.Socket) {
+				vanish(t, client)
+				hurry(t, server)
+				notice(t, server)
+			})
+		})
+	}
+}
+
+// Peers that vanish in the midst of an answer cost a program with deadlines no more than these, and others nothing.
+func TestHostileVanishedPeersMeetTheDeadline(t *testing.T) {
+	eachHouse(t, func(t *testing.T, h *house) {
+		h.patience, h.workers = sockettest.Scale(time.Second), 8
+		h.open()
+		for range 20 {
+			c := mustPlainDial(t, h.addr())
+			must(t, ask(c, "I am here"))
+			c.Write(bytes.Repeat([]byte("where are you?\n"), 100))
+			vanish(t, c)
+		}
+		wantServed(t, h.addr())
+		h.wantEmpty(t)
+		if h.taken.Load() < 20 {
+			t.Errorf("%d connections were taken", h.taken.Load())
+		}
+		h.wantAtMost(t, 0, 20) // the peers' own
+	})
+}
