@@ -122,23 +122,30 @@ func (p *portable) collect(all bool) (leftOut bool) {
 	return leftOut
 }
 
-// Poll holds the mutex during the call, which does not wait: so an event is that of the descriptor that was registered with it.
 func (p *portable) Poll(ready []Event) (int, error) {
+	n, _, err := p.look(ready)
+	return n, err
+}
+
+// look is Poll, and reports whether it was woken. It holds the mutex during the call, which does not wait: so an event is that of the
+// descriptor that was registered with it.
+func (p *portable) look(ready []Event) (n int, woken bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.collect(true)
 	if n, err := unix.Poll(p.fds, 0); err == unix.EINTR {
-		return 0, nil
+		return 0, false, nil
 	} else if err != nil {
-		return 0, os.NewSyscallError("poll", err)
+		return 0, false, os.NewSyscallError("poll", err)
 	} else if n == 0 {
 		for i := range p.watched {
 			p.watched[i].told = 0
 		}
-		return 0, nil
+		return 0, false, nil
 	}
 	if p.fds[0].Revents != 0 {
 		p.pipe.drain()
+		woken = true
 	}
 	var now time.Time
 	to := 0
@@ -170,7 +177,7 @@ func (p *portable) Poll(ready []Event) (int, error) {
 	if to == len(ready) { // the next call begins with those for which there was no room
 		p.rotate()
 	}
-	return to, nil
+	return to, woken, nil
 }
 
 // rotate changes the order in which descriptors are looked at. mu held.
@@ -202,7 +209,7 @@ func pollEvents(re int) (e Events) {
 }
 
 func (p *portable) Wait(ready []Event, timeout time.Duration) (int, error) {
-	if n, err := p.Poll(ready); n > 0 || err != nil {
+	if n, woken, err := p.look(ready); n > 0 || woken || err != nil {
 		return n, err
 	}
 	p.mu.Lock()
