@@ -45,7 +45,11 @@ func TestParseAddress(t *testing.T) {
 		{in: "systemd:web", hint: "local:systemd:web"},
 		{in: "exec:cat", hint: "local:exec:cat"},
 		{in: "pipe:x", hint: "local:pipe:x"},
-		{in: "unix:/x", hint: "local:unix:/x"},
+		{in: "unix:/x", name: "/x", full: "/x"},
+		{in: "unix:///run//x", name: "/run/x", full: "/run/x"},
+		{in: "UNIX:/x", name: "/x", full: "/x"},
+		{in: "unix:", hint: "local:unix:"},
+		{in: "unix:@x", hint: "local:unix:@x"},
 		{in: "-", hint: "local:-"},
 		{in: `\\.\pipe\x`, hint: `local:\\.\pipe\x`},
 	}
@@ -55,7 +59,7 @@ func TestParseAddress(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.in, func(t *testing.T) {
-			a, f := parseAddress(test.in)
+			a, f := parseAddress(test.in, localName)
 			if test.full != "" {
 				if f != nil {
 					t.Fatal(f)
@@ -78,29 +82,92 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
+func TestParseAddressKinds(t *testing.T) {
+	tests := []struct {
+		in   string
+		kind kind
+		says string // ParseAddress of it is the same
+	}{
+		{"tcp:localhost:80", tcpPort, "tcp:localhost:80"},
+		{"TCP:localhost:80", tcpPort, "tcp:localhost:80"},
+		{"tcp:localhost:http", tcpPort, "tcp:localhost:80"},
+		{"tcp:[::1]:80", tcpPort, "tcp:[::1]:80"},
+		{"tcp:[fe80::1%eth0]:80", tcpPort, "tcp:[fe80::1%eth0]:80"},
+		{"tcp::0", tcpPort, "tcp::0"},
+		{"tcp::65535", tcpPort, "tcp::65535"},
+		{"fd:0", descriptor, "fd:0"},
+		{"fd:003", descriptor, "fd:3"},
+		{"systemd:", activated, "systemd:"},
+		{"Systemd:web", activated, "systemd:web"},
+		{"-", stdio, "-"},
+		{"tcp:", 0, ""},
+		{"tcp:80", 0, ""},
+		{"tcp:localhost", 0, ""},
+		{"tcp:localhost:", 0, ""},
+		{"tcp:localhost:65536", 0, ""},
+		{"tcp:localhost:-1", 0, ""},
+		{"tcp:localhost:no-such-service", 0, ""},
+		{"tcp:::1:80", 0, ""},
+		{"tcp://localhost:80", 0, ""},
+		{"tcp:local host:80", 0, ""},
+		{"fd:", 0, ""},
+		{"fd:-1", 0, ""},
+		{"fd:x", 0, ""},
+		{"fd:4294967296", 0, ""},
+	}
+	for _, test := range tests {
+		a, f := parseAddress(test.in, everyKind)
+		switch {
+		case test.kind == 0 && (f == nil || f.status != exitUsage || len(f.hints) != 1):
+			t.Errorf("%s: %+v, %+v", test.in, a, f)
+		case test.kind != 0 && (f != nil || a.kind != test.kind || a.String() != test.says):
+			t.Errorf("%s: %v, %+v, %v", test.in, a, a, f)
+		}
+		if f == nil {
+			if _, f := parseAddress(test.in, everyKind&^test.kind); f == nil {
+				t.Errorf("%s is taken where it is not wanted", test.in)
+			}
+		}
+	}
+}
+
+const everyKind = toServe | toConnect | stdio
+
 // FuzzParseAddress looks for an address that means two things, or for which local: does not help.
 func FuzzParseAddress(f *testing.F) {
-	for _, seed := range []string{"", "-", "x", "/x", "@x", "local:x", "local:local:x", "tcp:h:80", "TCP:", ":", `\\.\pipe\x`, "a\x00b", "./x", "fd:3"} {
+	for _, seed := range []string{"", "-", "x", "/x", "@x", "local:x", "local:local:x", "tcp:h:80", "TCP:", ":", `\\.\pipe\x`, "a\x00b", "./x", "fd:3",
+		"unix:/x", "unix:x", "systemd:a", "tcp:[::1]:http", "tcp:[a%b]:0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		a, failed := parseAddress(s)
 		full, err := local.FullServerName(s)
-		forced, forcedFailed := parseAddress(localScheme + s)
+		forced, forcedFailed := parseAddress(localScheme+s, localName)
 		switch {
 		case (err == nil) != (forcedFailed == nil):
 			t.Fatalf("local:%q: %v, and the name: %v", s, forcedFailed, err)
 		case err == nil && (forced.name != s || forced.full != full):
 			t.Fatalf("local:%q means %+v, want %q", s, forced, full)
 		}
+		a, failed := parseAddress(s, everyKind)
 		if failed != nil {
 			if failed.status != exitUsage || failed.err == nil {
 				t.Fatalf("%q: status %d, %v", s, failed.status, failed.err)
 			}
 			return
 		}
-		want := strings.TrimPrefix(s, localScheme)
-		if a.name != want {
+		if a.kind != localName {
+			if again, failed := parseAddress(a.String(), everyKind); failed != nil || again != a {
+				t.Fatalf("%q means %+v, and what it says, %s, %+v, %v", s, a, a, again, failed)
+			}
+			return
+		}
+		if scheme, _, found := strings.Cut(s, ":"); found && strings.EqualFold(scheme, unixScheme) {
+			if a.name != a.full || !strings.HasPrefix(a.full, "/") {
+				t.Fatalf("%q means %+v, which is no path", s, a)
+			}
+			return
+		}
+		if want := strings.TrimPrefix(s, localScheme); a.name != want {
 			t.Fatalf("%q means the name %q", s, a.name)
 		}
 		if !strings.HasPrefix(a.full, "/") && !strings.HasPrefix(a.full, "@") && os.Getenv("TMPDIR") == "" {

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-
-	"anteroom/local"
 )
 
-func handOver(*local.Socket) (*os.File, error) {
+func handOver(conn) (*os.File, error) {
 	return nil, fmt.Errorf("a connection cannot be a process's stdin and stdout on this system: %w", errors.ErrUnsupported)
 }
 

@@ -7,14 +7,13 @@ import (
 	"os/exec"
 	"syscall"
 
-	"anteroom/local"
 	"golang.org/x/sys/unix"
 )
 
 // handOver returns a duplicate of a connection's descriptor for another process. A program expects that its stdin and stdout wait, but whether
 // a descriptor does is a property of what it leads to, which all duplicates share: after this the connection must not be used here, only
 // closed.
-func handOver(c *local.Socket) (*os.File, error) {
+func handOver(c conn) (*os.File, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err

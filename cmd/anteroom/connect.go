@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"io"
 	"os"
-	"strings"
-	"time"
 
 	"anteroom/local"
 	"anteroom/sock"
+	"golang.org/x/term"
 )
 
 const helpConnect = `Talk to a server: stdin goes to it, and what it says goes to stdout
@@ -19,15 +17,16 @@ Usage: anteroom connect [FLAG…] ADDRESS
 At the end of stdin the server reads the end, too, and can go on answering.
 connect ends when the server has closed the connection, even if there is more to
 come on stdin. If the server closes before it has read all that was sent, that
-is an error with exit status 1.
+is an error with exit status 1. A TCP server that has closed cannot be told from
+one that has only ended its own side, before something more is sent to it: the
+latter is believed, unless stdin is a terminal.
 
       --wait[=DURATION]     if there is no server yet, wait until there is one,
                             at most so long; without a duration, for ever
-      --timeout DURATION    how long a server whose queue is full is waited for
-                            (default 30s; 0: for ever)
-  -q, --quiet               say nothing but errors
+` + helpDialling + `  -q, --quiet               say nothing but errors
   -v, --verbose             say who the server is, and how much was carried
 
+ADDRESS may also be fd:N, a connected socket that connect was started with.
 Durations are written like 500ms, 10s or 2m. When one passes, the exit status
 is 124.
 
@@ -35,21 +34,51 @@ Example: a server that is being started answers in capitals
   $ anteroom serve shout -- tr a-z A-Z &
   $ echo hello | anteroom connect --wait=5s shout
   HELLO
+
+Example: the same over TCP, which other machines reach, too
+  $ anteroom serve tcp::4711 -- tr a-z A-Z &
+  $ echo hello | anteroom connect --wait=5s tcp:localhost:4711
+  HELLO
 `
 
-// connectOptions is what connect is told by flags.
-type connectOptions struct {
-	wait    bool
-	waitFor time.Duration // 0: for ever
-	timeout time.Duration // 0: for ever
+// isTyped reports whether a reader is a terminal.
+func isTyped(r io.Reader) (typed bool) {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { typed = term.IsTerminal(int(fd)) })
+	}
+	return typed
+}
+
+// tellsClosed reports whether a peer that has closed can be told from one that has only ended its own side.
+func tellsClosed(c conn) bool {
+	_, ok := c.(*local.Socket)
+	return ok
+}
+
+// helpDialling is about the flags of dialOptions that each command has that connects.
+const helpDialling = `      --timeout DURATION    how long a server is waited for whose queue is full, or
+                            that does not answer (default 30s; 0: for ever)
+      --proxy URL           reach a TCP server through a proxy:
+                            socks5://[USER[:PASSWORD]@]HOST[:PORT] or http://…
+                            Without PASSWORD, it is what the environment variable
+                            ANTEROOM_PROXY_PASSWORD says, which ps(1) does not show
+`
+
+func (o *dialOptions) flags(fs flagSet) {
+	fs.duration("timeout", &o.timeout)
+	fs.text("proxy", setProxy(&o.proxy))
 }
 
 func runConnect(w *world, args []string) error {
-	o := connectOptions{timeout: sock.DefaultWait}
+	o := dialOptions{timeout: sock.DefaultWait}
 	v := &voice{w: w.stderr}
 	fs := newFlagSet("connect")
 	fs.Var(optional{o.setWait}, "wait", "")
-	fs.duration("timeout", &o.timeout)
+	o.flags(fs)
 	fs.bool("q quiet", &v.quiet)
 	fs.bool("v verbose", &v.verbose)
 	operands, err := fs.parse(args)
@@ -61,133 +90,53 @@ func runConnect(w *world, args []string) error {
 			return usage("the duration of --wait follows an equals sign: --wait=%s", operands[0])
 		}
 	}
-	at, err := oneAddress(operands, parseAddress)
+	at, err := oneAddress(operands, toConnect)
 	if err != nil {
 		return err
 	}
+	if err := o.check(at); err != nil {
+		return err
+	}
+	return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, at, o) })
+}
 
+// untilSignal runs what ends soon after its context, which a signal ends.
+func untilSignal(w *world, f func(context.Context) error) error {
 	caught, stop := w.signals()
 	defer stop()
+	return orSignal(caught, f)
+}
+
+func orSignal(caught <-chan os.Signal, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan error, 1)
-	go func() { result <- connect(ctx, w, v, at, o) }()
+	go func() { result <- f(ctx) }()
 	select {
-	case err = <-result:
+	case err := <-result:
 		return err
 	case sig := <-caught:
 		return signalled(sig)
 	}
 }
 
-func (o *connectOptions) setWait(value string) (err error) {
-	o.wait = true
-	if value != "" {
-		if o.waitFor, err = parseDuration(value); err == nil && o.waitFor == 0 {
-			o.wait = false // no time at all
-		}
-	}
-	return err
-}
-
-// connect connects and carries until the connection has ended. When ctx ends it closes the connection.
-func connect(ctx context.Context, w *world, v *voice, at address, o connectOptions) error {
+// connect connects stdin and stdout to a server, and carries until the connection has ended. When ctx ends it closes the connection.
+func connect(ctx context.Context, w *world, v *voice, at address, o dialOptions) error {
 	c, err := dial(ctx, v, at, o)
 	if err != nil {
 		return err
 	}
+	v.detail("connected to %s%s", at, inBrackets(peerWords(c)))
+	return converse(ctx, w, v, c)
+}
+
+// converse carries stdin to a connection and the connection to stdout, and closes it.
+func converse(ctx context.Context, w *world, v *voice, c conn) error {
 	defer c.Close()
 	defer context.AfterFunc(ctx, c.Abort)()
-	v.detail("connected to %s%s", at.full, inBrackets(peerWords(c)))
-	r := &relay{conn: c, w: w}
-	err = r.run()
+	r := &relay{conn: c, w: w, untilEnd: isTyped(w.stdin) && !tellsClosed(c)}
+	err := r.run()
 	sent, received := r.total()
 	v.detail("sent %d bytes, received %d", sent, received)
 	return err
-}
-
-// dial connects to a server, which it waits for as the options say.
-func dial(ctx context.Context, v *voice, at address, o connectOptions) (*local.Socket, error) {
-	const slowest = 100 * time.Millisecond
-	started := time.Now()
-	for delay := time.Millisecond; ; delay = min(2*delay, slowest) {
-		c, err := dialOnce(ctx, at, o.timeout)
-		if err == nil {
-			return c, nil
-		}
-		if !o.wait || !isAbsent(err) || ctx.Err() != nil {
-			return nil, explainDial(err, at, o)
-		}
-		if delay == time.Millisecond {
-			v.detail("waiting for a server at %s", at.full)
-		}
-		if o.waitFor > 0 {
-			left := o.waitFor - time.Since(started)
-			if left <= 0 {
-				return nil, &failure{exitTimeout, fmt.Errorf("no server came within %v: %w", o.waitFor, err), at.hints()}
-			}
-			delay = min(delay, left)
-		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func dialOnce(ctx context.Context, at address, timeout time.Duration) (*local.Socket, error) {
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	return local.DialContext(ctx, at.name)
-}
-
-// isAbsent reports whether an error means that there is no server, and not that there is one that cannot be reached.
-func isAbsent(err error) bool {
-	return errors.Is(err, local.ServerNotFoundError) || errors.Is(err, local.ConnectionRefusedError)
-}
-
-func explainDial(err error, at address, o connectOptions) error {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{exitTimeout, fmt.Errorf("the server at %s has let nobody in for %v: its queue is full", at.full, o.timeout), nil}
-	case isAbsent(err):
-		return fail(err, append(at.hints(), "no server is there; --wait waits for one")...)
-	}
-	return fail(err)
-}
-
-// peerWords says who is at the other end: "process 42, user 1000, group 1000", or "" if the system does not say.
-func peerWords(c *local.Socket) string {
-	p, err := c.Peer()
-	if err != nil {
-		return ""
-	}
-	return peerText(p)
-}
-
-func peerText(p local.Peer) string {
-	var words []string
-	if p.PID > 0 {
-		words = append(words, fmt.Sprintf("process %d", p.PID))
-	}
-	if p.UID >= 0 {
-		words = append(words, fmt.Sprintf("user %d", p.UID))
-	}
-	if p.GID >= 0 {
-		words = append(words, fmt.Sprintf("group %d", p.GID))
-	}
-	if p.SID != "" {
-		words = append(words, "user "+p.SID)
-	}
-	return strings.Join(words, ", ")
-}
-
-func inBrackets(s string) string {
-	if s == "" {
-		return ""
-	}
-	return " (" + s + ")"
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os/exec"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"anteroom/datastream"
 	"anteroom/local"
 	"anteroom/sock"
+	"anteroom/tcp"
 )
 
 const helpDemo = `See a server and its clients at work: what this program and its library are about
@@ -22,9 +25,10 @@ const helpDemo = `See a server and its clients at work: what this program and it
 Usage: anteroom demo
 
 A server listens on a name that nobody else uses, and clients come: in Go's
-words, in Qt's, and more of them than are let in at once. Each event is shown as
-it happens. What they speak is Qt's fortune protocol, so Qt's own example clients
-would understand it. It ends by itself, and leaves nothing behind.
+words, in Qt's, and more of them than are let in at once. One listens on a TCP
+port of this machine, too. Each event is shown as it happens. What they speak is
+Qt's fortune protocol, so Qt's own example clients would understand it. It ends
+by itself, and leaves nothing behind.
 
 In a terminal it has colours, unless NO_COLOR is set.
 
@@ -65,7 +69,7 @@ func runDemo(w *world, args []string) error {
 	return fail(err)
 }
 
-// A demo is a play in four acts, of one server after the other with the same name.
+// A demo is a play in five acts, of one server after the other. All but the one with a port have the same name.
 type demo struct {
 	ctx context.Context
 	*stage
@@ -74,7 +78,7 @@ type demo struct {
 }
 
 func (d *demo) play() error {
-	d.title("anteroom demo: servers on this machine that are reached by a name")
+	d.title("anteroom demo: servers that are reached by a name, or by a port")
 	for _, act := range []struct {
 		title, about string
 		play         func() error
@@ -83,6 +87,8 @@ func (d *demo) play() error {
 			"one QString, then the server hangs up.", d.inGo},
 		{"In Qt's words", "The same two, with signals in place of waiting. The string is sent in two pieces; " +
 			"a transaction reads it whole, or not at all.", d.inQt},
+		{"By a port", "TCP differs in its addresses alone. The server speaks Qt's words here, and the client Go's: " +
+			"each object has both, to be mixed as one likes.", d.byPort},
 		{"The anteroom", "A server accepts ahead, up to a limit, which is 2 here. Those wait until the server takes them; " +
 			"whoever comes when the room is full waits outside, in the system's queue.", d.waiting},
 		{"Nobody home", "A closed server leaves no file. An error has a code, in Qt's words, and a cause, in Go's.", d.absent},
@@ -108,6 +114,7 @@ var fortunes = []string{
 	"Nobody makes tea by polling the kettle.",
 	"Close gently: somebody may be speaking.",
 	"A name is an address without a street.",
+	"Every port has a lighthouse: a number.",
 }
 
 func (d *demo) fortune() string {
@@ -155,7 +162,7 @@ func from(conn *local.Socket) string {
 }
 
 // tell sends a fortune and closes the connection, as every net.Conn can.
-func (d *demo) tell(conn *local.Socket) error {
+func (d *demo) tell(conn net.Conn) error {
 	defer conn.Close()
 	var n counter
 	out := datastream.NewWriter(io.MultiWriter(conn, &n))
@@ -172,7 +179,7 @@ type counter int
 func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return len(p), nil }
 
 // hear reads a fortune, and the end.
-func (d *demo) hear(who string, conn *local.Socket) error {
+func (d *demo) hear(who string, conn conn) error {
 	defer conn.Close()
 	defer context.AfterFunc(d.ctx, conn.Abort)()
 	in := datastream.NewReader(conn)
@@ -259,6 +266,33 @@ func (d *demo) inQt() error {
 		return d.ctx.Err()
 	}
 	return srv.Close()
+}
+
+// byPort is a server that other machines can reach, too, if it listens on another address than this one.
+func (d *demo) byPort() error {
+	srv := new(tcp.Server)
+	told := make(chan error, 1)
+	srv.OnNewConnection(func() {
+		conn := srv.NextPendingConnection()
+		d.event("server", "newConnection", "from %s, port %d", conn.PeerAddress(), conn.PeerPort())
+		told <- d.tell(conn)
+	})
+	if err := srv.Listen(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0); err != nil {
+		return err
+	}
+	defer srv.Close()
+	d.event("server", "listening", "on %s, port %d, which the system chose", srv.ServerAddress(), srv.ServerPort())
+
+	conn, err := tcp.DialContext(d.ctx, srv.Addr().String())
+	if err != nil {
+		return err
+	}
+	d.event("client", "Dial", "connected")
+	if err := d.hear("client", conn); err != nil {
+		return err
+	}
+	d.event("client", "Read", "io.EOF: the server has hung up")
+	return errors.Join(<-told, srv.Close())
 }
 
 // waiting is what the library is named after.
@@ -348,8 +382,9 @@ func (d *demo) end() {
 	d.title("Try next")
 	d.advice("anteroom serve fortune -- date", "a process for each connection…")
 	d.advice("anteroom connect fortune", "…and a client, in another terminal")
+	d.advice("anteroom bridge tcp::4711 fortune", "who only knows TCP comes in, too")
 	d.advice("anteroom help", "all commands, and what an address is")
-	d.advice("go doc anteroom/local", "what the library has")
+	d.advice("go doc anteroom/local", "what the library has; anteroom/tcp is alike")
 	if _, err := exec.LookPath("anteroom"); err != nil {
 		d.advice("go install ./cmd/anteroom", "puts the command where the shell finds it")
 	}

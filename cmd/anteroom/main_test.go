@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"anteroom/internal/sockettest"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,6 +35,7 @@ func (s suite) Run() int { return sockettest.Main(s.m) }
 // and conditions they have:
 //
 //	exits STATUS PROGRAM ARG…    as exec, for a program that must end with a status
+//	listens FILE VARIABLE        waits until FILE holds what a server says when it listens, and sets VARIABLE to the address
 //	[root]                       the tests run as root
 //	[sigint]                     SIGINT is not ignored, as it is in a shell's background
 //	[interop:PROGRAM]            somebody else's program is here; it must be where ANTEROOM_REQUIRE_INTEROP is set
@@ -49,7 +51,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a race is told without
 			return os.Mkdir(dir, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "listens": listens},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "root":
@@ -85,4 +87,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, and not %d", got, want)
 	}
+}
+
+func listens(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: listens FILE VARIABLE")
+	}
+	for end := time.Now().Add(sockettest.Long()); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		said, _ := os.ReadFile(ts.MkAbs(args[0]))
+		if _, rest, found := strings.Cut(string(said), "listening on "); found {
+			if at, _, found := strings.Cut(rest, "\n"); found {
+				ts.Setenv(args[1], at)
+				return
+			}
+		}
+	}
+	ts.Fatalf("no server has said in %s that it listens", args[0])
 }

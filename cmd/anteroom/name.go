@@ -25,7 +25,7 @@ func runName(w *world, args []string) error {
 	}
 	var failed *failure
 	for _, s := range operands {
-		a, f := parseAddress(s)
+		a, f := parseAddress(s, localName)
 		if f != nil {
 			if failed != nil {
 				(&voice{w: w.stderr}).failure("name", failed)

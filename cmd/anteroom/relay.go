@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync"
 
-	"anteroom/local"
 	"anteroom/sock"
 )
 
@@ -13,12 +12,14 @@ import (
 //
 //   - At stdin's end the connection is half-closed: the peer reads the end, and may go on writing.
 //   - When the peer half-closes, stdin is still carried to it.
-//   - When the peer has closed, nothing more can be sent: the relay ends, also if stdin has not.
+//   - When the peer has closed, nothing more can be sent: the relay ends, also if stdin has not. TCP does not say that before something
+//     was sent in vain.
 //
 // So nothing is lost without an error. What the peer cannot have read, because it has closed before, is one.
 type relay struct {
-	conn     *local.Socket
+	conn     conn
 	w        *world
+	untilEnd bool // the peer's end is the relay's
 	received int64
 
 	mu   sync.Mutex
@@ -48,7 +49,7 @@ func (r *relay) run() error {
 		r.send()
 	}()
 	err := r.receive()
-	if err == nil {
+	if err == nil && !r.untilEnd {
 		// The peer's end. It has closed, or only half-closed.
 		hungUp := make(chan struct{})
 		go func() {
@@ -154,7 +155,7 @@ func (r *relay) change(f func(*sending)) {
 func (r *relay) total() (sent, received int64) { return r.progress().sent, r.received }
 
 // waitHangUp waits until the peer of a connection that has ended its side has closed it, or the connection was closed here.
-func waitHangUp(c *local.Socket) {
+func waitHangUp(c conn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return

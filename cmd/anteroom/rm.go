@@ -58,7 +58,7 @@ func runRemove(w *world, args []string) error {
 
 // remove removes what an address means, or, if dry, says whether it would.
 func remove(v *voice, s string, dry, force bool) error {
-	at, f := parseAddress(s)
+	at, f := parseAddress(s, localName)
 	switch {
 	case f != nil:
 		return f

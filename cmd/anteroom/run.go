@@ -22,33 +22,41 @@ var commands = []command{
 	{"demo", helpDemo, runDemo},
 	{"serve", helpServe, runServe},
 	{"connect", helpConnect, runConnect},
+	{"bridge", helpBridge, runBridge},
 	{"ls", helpList, runList},
 	{"rm", helpRemove, runRemove},
 	{"name", helpName, runName},
 }
 
-const help = `anteroom serves and reaches programs on this machine by a local name: a
-Unix-domain socket, as Qt's QLocalServer and QLocalSocket use it
+const help = `anteroom serves and reaches programs by a local name, as Qt's QLocalServer and
+QLocalSocket do, or by a TCP port
 
 Usage: anteroom COMMAND [FLAG…] [ARGUMENT…]
 
-  demo       see a server and its clients at work; ends by itself
-  serve      serve a name: a process per connection, or stdin and stdout
+  demo       see servers and their clients at work; ends by itself
+  serve      serve a name, or a port: a process per connection, or stdin, stdout
   connect    talk to a server: stdin goes to it, what it says to stdout
-  ls         list the servers of this machine, and what has crashed
-  rm         remove the files of servers that have crashed
-  name       print the path that a name means
+  bridge     relay between any two addresses, for many connections
+  ls         list the local servers of this machine, and what has crashed
+  rm         remove the files of local servers that have crashed
+  name       print the path that a local name means
   help       say how to use a command
 
   -h, --help       this text, or a command's
       --version    the version, and what it was made with and for
 
 Addresses:
-  NAME          a name in the temporary directory ($TMPDIR, else /tmp), as in Qt
-  /PATH         a file
-  @NAME         an abstract name, which has no file; Linux only
-  local:NAME    the name, whatever it looks like: local:tcp:80
-  systemd:      for serve only: the socket that systemd has passed
+  NAME             a name in the temporary directory ($TMPDIR, else /tmp), as Qt
+  /PATH            a file; unix:PATH is the same, and unix:./PATH one in this
+                   directory
+  @NAME            an abstract name, which has no file; Linux only
+  local:NAME       the name, whatever it looks like: local:tcp:80
+  tcp:HOST:PORT    a TCP port: tcp:localhost:80, tcp:[::1]:http. A server's is
+                   on every address of this machine with tcp::80, and chosen by
+                   the system with tcp:HOST:0
+  fd:N             a socket that this program was started with, by its number
+  systemd:         one that listens, from systemd; systemd:FDNAME by its name
+  -                stdin and stdout, for bridge
 
 Exit status:
   0    done                          4    permission denied

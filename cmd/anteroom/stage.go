@@ -98,7 +98,7 @@ func (s *stage) line(who, what, colour, text string) {
 }
 
 func (s *stage) advice(command, what string) {
-	s.print(fmt.Sprintf("   %s  %s\n", s.paint(green, fmt.Sprintf("%-32s", command)), what))
+	s.print(fmt.Sprintf("   %s  %s\n", s.paint(green, fmt.Sprintf("%-33s", command)), what))
 }
 
 func (s *stage) paint(colour, text string) string {

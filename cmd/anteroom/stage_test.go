@@ -40,7 +40,7 @@ Title
                                       word word word word word word word word
                                       word word word word
      0.1 ms  client                   “so it is”
-   do                                this
+   do                                 this
 `
 		if text != want {
 			t.Errorf("got\n%s\nwant\n%s", text, want)

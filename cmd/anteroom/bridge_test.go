@@ -1,0 +1,418 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"anteroom/internal/sockettest"
+	"anteroom/local"
+	"anteroom/tcp"
+)
+
+// listening waits until a command says where it listens.
+func (r *testRun) listening(t *testing.T) string {
+	t.Helper()
+	var at string
+	until(t, "listening", func() bool {
+		_, rest, _ := strings.Cut(r.stderr.String(), "listening on ")
+		line, _, found := strings.Cut(rest, "\n")
+		at = line
+		return found
+	})
+	return at
+}
+
+// dialed connects to an address as a server says it.
+func dialed(t *testing.T, at string) conn {
+	t.Helper()
+	a, f := parseAddress(at, toConnect)
+	if f != nil {
+		t.Fatal(f)
+	}
+	c, err := dialOnce(context.Background(), a, dialOptions{timeout: sockettest.Long()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Abort)
+	c.SetDeadline(time.Now().Add(sockettest.Long()))
+	return c
+}
+
+// accepted takes a server's next connection.
+func accepted(t *testing.T, srv server) conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), sockettest.Long())
+	defer cancel()
+	c, err := accept(ctx, srv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Abort)
+	c.SetDeadline(time.Now().Add(sockettest.Long()))
+	return c
+}
+
+// serverOf returns a server of a kind that listens, and its address.
+func serverOf(t *testing.T, kind string) (server, string) {
+	t.Helper()
+	var srv server
+	var err error
+	if kind == "tcp" {
+		srv, err = tcp.Listen("127.0.0.1:0")
+	} else {
+		srv, err = local.Listen(sockettest.Name(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	return srv, servedAt(srv)
+}
+
+// newAddress returns where a bridge of this test may listen.
+func newAddress(t *testing.T, kind string) string {
+	if kind == "tcp" {
+		return "tcp:127.0.0.1:0"
+	}
+	return sockettest.Name(t)
+}
+
+var kinds = [][2]string{{"local", "tcp"}, {"tcp", "local"}, {"local", "local"}, {"tcp", "tcp"}}
+
+// bridged runs a bridge, and returns one connection over it, from both sides.
+func bridged(t *testing.T, from, to string) (r *testRun, client, server conn) {
+	t.Helper()
+	srv, at := serverOf(t, to)
+	r = start(nil, "bridge", "-v", newAddress(t, from), at)
+	client = dialed(t, r.listening(t))
+	return r, client, accepted(t, srv)
+}
+
+// ended ends a bridge, and returns the last line that it says.
+func (r *testRun) ended(t *testing.T) string {
+	t.Helper()
+	r.signals <- syscall.SIGTERM
+	r.ends(t, 143)
+	lines := strings.Split(strings.TrimSpace(r.stderr.String()), "\n")
+	return lines[len(lines)-1]
+}
+
+func ofKinds(t *testing.T, f func(t *testing.T, from, to string)) {
+	for _, k := range kinds {
+		t.Run(k[0]+" to "+k[1], func(t *testing.T) { f(t, k[0], k[1]) })
+	}
+}
+
+// Many connections at once carry what is sent, all of it, and nothing of each other's.
+func TestBridgeManyConnections(t *testing.T) {
+	const conns, size = 200, 300 << 10
+	ofKinds(t, func(t *testing.T, from, to string) {
+		srv, at := serverOf(t, to)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer srv.Close()
+		all.Go(func() { // echoes
+			for {
+				c, err := srv.Accept()
+				if err != nil {
+					return
+				}
+				all.Go(func() {
+					defer c.Close()
+					io.Copy(c, struct{ io.Reader }{c})
+				})
+			}
+		})
+		r := start(nil, "bridge", newAddress(t, from), at)
+		at = r.listening(t)
+		results := make(chan error, conns)
+		for range conns {
+			c := dialed(t, at)
+			go func() { results <- sendAndHear(c, size) }()
+		}
+		for range conns {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		want := fmt.Sprintf(": %d bytes there, %d back", conns*size, conns*size)
+		if said := r.ended(t); !strings.HasSuffix(said, want) || !strings.Contains(said, fmt.Sprintf(" %d connections in ", conns)) || !strings.Contains(said, " 0 failed,") {
+			t.Errorf("it says %q", said)
+		}
+	})
+}
+
+// sendAndHear sends random bytes to an echo, and compares what comes back.
+func sendAndHear(c conn, size int64) error {
+	defer c.Close()
+	sent, heard := sha256.New(), sha256.New()
+	result := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.MultiWriter(struct{ io.Writer }{c}, sent), io.LimitReader(rand.Reader, size))
+		result <- errors.Join(err, c.CloseWrite())
+	}()
+	n, err := io.Copy(heard, struct{ io.Reader }{c})
+	if err = errors.Join(err, <-result); err != nil {
+		return err
+	}
+	if n != size || !bytes.Equal(sent.Sum(nil), heard.Sum(nil)) {
+		return fmt.Errorf("%d bytes were sent, and %d others came back", size, n)
+	}
+	return nil
+}
+
+// An end is passed on, and the other direction goes on, whichever side ends first.
+func TestBridgeHalfClose(t *testing.T) {
+	ofKinds(t, func(t *testing.T, from, to string) {
+		for _, serverFirst := range []bool{false, true} {
+			r, one, other := bridged(t, from, to)
+			if serverFirst {
+				one, other = other, one
+			}
+			io.WriteString(one, "that is all")
+			one.CloseWrite()
+			if b, err := io.ReadAll(other); string(b) != "that is all" || err != nil {
+				t.Fatalf("%q, %v", b, err)
+			}
+			for range 3 {
+				io.WriteString(other, "more")
+				b := make([]byte, 4)
+				if _, err := io.ReadFull(one, b); string(b) != "more" || err != nil {
+					t.Fatalf("%q, %v", b, err)
+				}
+			}
+			other.CloseWrite()
+			if b, err := io.ReadAll(one); len(b) > 0 || err != nil {
+				t.Fatalf("%q, %v", b, err)
+			}
+			if said := r.ended(t); !strings.Contains(said, " 0 failed") {
+				t.Errorf("it says %q", said)
+			}
+		}
+	})
+}
+
+// A slow reader stops who sends to it. What it has not read yet is not lost.
+func TestBridgeSlowReader(t *testing.T) {
+	const tooMuch = 256 << 20
+	ofKinds(t, func(t *testing.T, from, to string) {
+		r, client, server := bridged(t, from, to)
+		sent, heard := sha256.New(), sha256.New()
+		chunk := make([]byte, 1<<20)
+		var total int64
+		for {
+			rand.Read(chunk)
+			client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)) // a pause that somebody else has caused only ends this early
+			n, err := client.Write(chunk)
+			sent.Write(chunk[:n])
+			if total += int64(n); total >= tooMuch {
+				t.Fatalf("%d bytes were taken, and nobody reads them", total)
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		client.CloseWrite()
+		n, err := io.Copy(heard, struct{ io.Reader }{server})
+		if err != nil || n != total || !bytes.Equal(sent.Sum(nil), heard.Sum(nil)) {
+			t.Errorf("%d bytes were sent, %d others came: %v", total, n, err)
+		}
+		server.Close()
+		r.ended(t)
+	})
+}
+
+// What a connection has carried that is reset is not taken for all that was sent.
+func TestBridgeReset(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		server, half bool // the server resets; who resets has ended its side before
+	}{{"client", false, false}, {"server", true, false}, {"client after its end", false, true}, {"server after its end", true, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			r, one, other := bridged(t, "tcp", "tcp")
+			if test.server {
+				one, other = other, one
+			}
+			io.WriteString(one, "half of")
+			if _, err := io.ReadFull(other, make([]byte, 7)); err != nil {
+				t.Fatal(err)
+			}
+			if test.half {
+				one.CloseWrite()
+				if _, err := other.Read(make([]byte, 1)); err != io.EOF {
+					t.Fatal(err)
+				}
+			}
+			reset(one)
+			if test.half { // it has read the end, and hears of the rest when it goes on
+				until(t, "the reset", func() bool {
+					_, err := other.Write([]byte("x"))
+					return err != nil
+				})
+			} else if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("got %v", err)
+			}
+			if said := r.ended(t); !strings.Contains(said, " 1 failed") {
+				t.Errorf("it says %q", said)
+			}
+		})
+	}
+}
+
+// A side that reads no more may go on sending.
+func TestBridgeReadsNoMore(t *testing.T) {
+	r, client, server := bridged(t, "local", "local")
+	if err := server.CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of what is taken", func() bool {
+		_, err := client.Write([]byte("x"))
+		return errors.Is(err, syscall.EPIPE)
+	})
+	io.WriteString(server, "still here")
+	server.CloseWrite()
+	if b, err := io.ReadAll(client); string(b) != "still here" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if said := r.ended(t); !strings.Contains(said, " 1 failed") {
+		t.Errorf("it says %q", said)
+	}
+	if !strings.Contains(r.stderr.String(), errUntaken.Error()) {
+		t.Errorf("it says %q", r.stderr.String())
+	}
+}
+
+func TestBridgeSignals(t *testing.T) {
+	ofKinds(t, func(t *testing.T, from, to string) {
+		r, client, server := bridged(t, from, to)
+		r.signals <- os.Interrupt
+		until(t, "the end of listening", func() bool { return strings.Contains(r.stderr.String(), "waiting for 1 to end") })
+		io.WriteString(client, "hello")
+		if _, err := io.ReadFull(server, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		r.signals <- os.Interrupt
+		r.ends(t, 130)
+		for _, c := range []conn{client, server} {
+			_, err := c.Read(make([]byte, 1))
+			if c, ok := c.(*tcp.Socket); ok && !errors.Is(err, syscall.ECONNRESET) || err == nil {
+				t.Errorf("%v: got %v", c.RemoteAddr(), err)
+			}
+		}
+	})
+}
+
+// Connections beyond the limit wait, and are not lost.
+func TestBridgeMaxConns(t *testing.T) {
+	srv, at := serverOf(t, "tcp")
+	r := start(nil, "bridge", "--max-conns", "1", newAddress(t, "local"), at)
+	at = r.listening(t)
+	first, second := dialed(t, at), dialed(t, at)
+	io.WriteString(second, "I wait")
+	got := accepted(t, srv)
+	first.Close()
+	if b, err := io.ReadAll(got); len(b) > 0 || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if srv.(*tcp.Server).HasPendingConnections() {
+		t.Error("there are two")
+	}
+	got.Close()
+	got = accepted(t, srv)
+	b := make([]byte, 6)
+	if _, err := io.ReadFull(got, b); string(b) != "I wait" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	got.Close()
+	second.Close()
+	r.ended(t)
+}
+
+// passed returns a descriptor's number that is this process's to give away.
+func passed(t *testing.T, c syscall.Conn) int {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fd int
+	raw.Control(func(h uintptr) { fd, err = syscall.Dup(int(h)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// A descriptor is local or TCP, listens or is connected, and is found out.
+func TestDescriptors(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		at := "127.0.0.1:0"
+		if network == "unix" {
+			at = sockettest.Name(t)
+		}
+		l, err := net.Listen(network, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd := passed(t, l.(syscall.Conn))
+		r := start(nil, "serve", "--once", fmt.Sprintf("fd:%d", fd), "--", "cat")
+		c, err := net.Dial(network, l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := start(strings.NewReader("hello"), "connect", fmt.Sprintf("fd:%d", passed(t, c.(syscall.Conn))))
+		own.ends(t, 0)
+		if got := own.stdout.String(); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+		c.Close()
+		r.ends(t, 0)
+
+		r = start(nil, "connect", fmt.Sprintf("fd:%d", passed(t, l.(syscall.Conn)))) // it listens
+		r.ends(t, exitPeer)
+		l.Close()
+	}
+	r := start(nil, "connect", "fd:1000000")
+	r.ends(t, exitUsage)
+	if got := r.stderr.String(); !strings.Contains(got, "descriptor 1000000 is not open") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What is typed at a terminal does not keep a connection that its server has ended, though TCP does not say whether it was closed.
+func TestRelayUntilEnd(t *testing.T) {
+	srv, at := serverOf(t, "tcp")
+	client := dialed(t, at)
+	server := accepted(t, srv)
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out buffer
+	r := &relay{conn: client, w: &world{stdin: in, stdout: &out}, untilEnd: true}
+	io.WriteString(server, "bye")
+	server.CloseWrite()
+	if err := r.run(); err != nil || out.String() != "bye" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	feed.Close()
+	in.Close()
+	client.Close()
+}
