@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -115,10 +116,30 @@ func TestDantedAsksWhoComes(t *testing.T) {
 // comes makes a peer come to a listener, and checks the connection that it accepts.
 func comes(t *testing.T, l net.Listener) {
 	t.Helper()
-	peer, at := dialAsPeer(t, l)
-	io.WriteString(peer, greeting)
-	c, err := l.Accept()
-	must(t, err)
+	type result struct {
+		c   net.Conn
+		err error
+	}
+	accepted := sockettest.Go(func() result { c, err := l.Accept(); return result{c, err} })
+	var peer *net.TCPConn
+	var at string
+	var got result
+	for got == (result{}) {
+		peer, at = dialAsPeer(t, l)
+		io.WriteString(peer, greeting)
+		// The proxy may have taken it on the last binding's address, which it was about to leave, and sends it away then.
+		sentAway := sockettest.Go(func() bool { _, err := peer.Read(make([]byte, 1)); return !errors.Is(err, os.ErrDeadlineExceeded) })
+		select {
+		case got = <-accepted:
+			peer.SetReadDeadline(time.Unix(1, 0))
+			<-sentAway
+			peer.SetReadDeadline(time.Time{})
+		case <-sentAway:
+			peer.Close()
+		}
+	}
+	c := got.c
+	must(t, got.err)
 	defer c.Close()
 	if c.RemoteAddr().String() != peer.LocalAddr().String() || c.LocalAddr().String() != at {
 		t.Errorf("from %v to %v; want from %v to %s", c.RemoteAddr(), c.LocalAddr(), peer.LocalAddr(), at)

@@ -19,6 +19,8 @@
 //     server-script    one server, moved by commands on stdin
 //
 //     --text TEXT      the fortune
+//     --form FORM      how fortunes are written: string (a QString, as Qt's examples do now), block (its size in bytes as quint16 before it, as they did
+//                      in Qt 5.4) or units (its length in UTF-16 units as quint32 before it, as the local ones did in Qt 5.15)
 //     --bytes N        how much to send; byte i of the pattern is (i*7 + i/251) % 256
 //     --count N        connections to make one after another (default 1), or to serve before exiting (default: no end)
 //     --access WHO     user, group, other or world; may be repeated (QLocalServer)
@@ -37,6 +39,7 @@
 //     digest (reads all: COUNT sha256 HEX)
 //     wait-connected MS     wait-ready MS  wait-written MS       wait-disconnected MS                        name (name, full name; or port, address)
 //     server: listen        next           use N                 wait-new MS          max N      pending     server-error     close-server
+//     server, tcp only: pause               resume
 //     quit
 //
 // Exit status: 0 done, 1 failed, 2 usage, 77 this Qt cannot. A server, and a script, also ends when stdin does and on SIGTERM, and removes its socket file.
@@ -57,6 +60,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <type_traits>
 #include <unistd.h>
 #include <vector>
 
@@ -69,6 +73,7 @@ namespace {
 struct Options {
     QString name;
     QString text = "You've been leading a dog's life. Stay off the furniture.";
+    QByteArray form = "string";
     qint64 bytes = 0;
     int count = 0;
     QLocalServer::SocketOptions access = QLocalServer::NoOptions;
@@ -122,6 +127,50 @@ const auto streamVersion = QDataStream::Qt_6_0;
 #else
 const auto streamVersion = QDataStream::Qt_5_15;
 #endif
+
+// writeFortune is what Qt's example servers do, each in its time.
+void writeFortune(QIODevice *device, const Options &o)
+{
+    if (o.form == "string") {
+        QDataStream out(device);
+        out.setVersion(streamVersion);
+        out << o.text;
+        return;
+    }
+    QByteArray block;
+    QDataStream out(&block, QIODevice::WriteOnly);
+    out.setVersion(QDataStream::Qt_4_0);
+    if (o.form == "block") {
+        out << quint16(0) << o.text;
+        out.device()->seek(0);
+        out << quint16(block.size() - int(sizeof(quint16)));
+    } else {
+        out << quint32(o.text.size()) << o.text;
+    }
+    device->write(block);
+}
+
+// readFortune is what the clients do: it returns false, and reads nothing, until all is there.
+bool readFortune(QIODevice *device, const Options &o, QString &text)
+{
+    QDataStream in(device);
+    in.setVersion(o.form == "string" ? streamVersion : QDataStream::Qt_4_0);
+    in.startTransaction();
+    quint16 bytes = 0;
+    quint32 units = 0;
+    if (o.form == "block")
+        in >> bytes;
+    else if (o.form == "units")
+        in >> units;
+    in >> text;
+    if (!in.commitTransaction())
+        return false;
+    if ((o.form == "block" && bytes != 4 + 2 * text.size()) || (o.form == "units" && units != quint32(text.size()))) {
+        say("another length was announced");
+        fail();
+    }
+    return true;
+}
 
 template <class Object> QByteArray errorOf(int code, const Object *o) { return num(code) + ' ' + o->errorString().toUtf8(); }
 
@@ -191,20 +240,14 @@ template <class Socket> void serve(const QByteArray &part, Socket *s, const Opti
 {
     if (part == "fortune-server") {
         QObject::connect(s, &Socket::disconnected, s, done);
-        QDataStream out(s);
-        out.setVersion(streamVersion);
-        out << o.text;
+        writeFortune(s, o);
         s->flush();
         Net<Socket>::disconnect(s);
     } else if (part == "fortune-client") {
         auto complete = std::make_shared<bool>(false);
         QObject::connect(s, &Socket::readyRead, s, [=] {
-            QDataStream in(s);
-            in.setVersion(streamVersion);
-            in.startTransaction();
             QString fortune;
-            in >> fortune;
-            if (!in.commitTransaction())
+            if (!readFortune(s, o, fortune))
                 return;
             *complete = true;
             say("fortune " + escaped(fortune.toUtf8()));
@@ -414,6 +457,10 @@ template <class Socket> void addServerCommands(Commands &commands, Connections<S
     commands["pending"] = [&](const QByteArray &) { return truth(server.hasPendingConnections()); };
     commands["server-error"] = [&](const QByteArray &) { return errorOf(int(server.serverError()), &server); };
     commands["close-server"] = [&](const QByteArray &) { server.close(); return truth(server.isListening()); };
+    if constexpr (std::is_same_v<Socket, QTcpSocket>) {
+        commands["pause"] = [&](const QByteArray &) { server.pauseAccepting(); return QByteArray("0"); };
+        commands["resume"] = [&](const QByteArray &) { server.resumeAccepting(); return QByteArray("0"); };
+    }
 }
 
 // onStdin calls f with each line; the end of stdin ends the program, so that none outlives the test that started it.
@@ -494,7 +541,7 @@ template <class Socket> int run(const QByteArray &part, const Options &o)
 
 [[noreturn]] void usage(const char *what)
 {
-    fprintf(stderr, "peer: %s\nusage: peer --version | MODE NAME [--text TEXT] [--bytes N] [--count N] [--access WHO] [--abstract]\n", what);
+    fprintf(stderr, "peer: %s\nusage: peer --version | MODE NAME [--text TEXT] [--form FORM] [--bytes N] [--count N] [--access WHO] [--abstract]\n", what);
     exit(2);
 }
 
@@ -526,6 +573,8 @@ Options parse(int argc, char **argv)
         const QByteArray value = argv[i];
         if (option == "--text")
             o.text = QString::fromUtf8(value);
+        else if (option == "--form" && (value == "string" || value == "block" || value == "units"))
+            o.form = value;
         else if (option == "--bytes")
             o.bytes = value.toLongLong();
         else if (option == "--count")
