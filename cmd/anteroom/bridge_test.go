@@ -353,7 +353,11 @@ func passed(t *testing.T, c syscall.Conn) int {
 		t.Fatal(err)
 	}
 	var fd int
-	raw.Control(func(h uintptr) { fd, err = syscall.Dup(int(h)) })
+	raw.Control(func(h uintptr) {
+		if fd, err = syscall.Dup(int(h)); err == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

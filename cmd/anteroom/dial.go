@@ -108,18 +108,25 @@ func dialOnce(ctx context.Context, at address, o dialOptions) (conn, error) {
 	return orNil(local.DialContext(ctx, at.name))
 }
 
-// adopt returns the connection that an address is already. It can be had once.
+// adopt returns the connection that an address is already. It can be had once: the descriptor is closed if it is none.
 func adopt(at address) (conn, error) {
 	ofTCP, err := isTCP(at.fd)
 	if err != nil {
 		return nil, &failure{status: exitUsage, err: err}
 	}
+	d := sock.FromFd(at.fd)
+	var c interface {
+		conn
+		SetSocketDescriptor(sock.Descriptor, sock.State, sock.OpenMode) error
+	} = new(local.Socket)
 	if ofTCP {
-		c := new(tcp.Socket)
-		return orNil(c, c.SetSocketDescriptor(sock.FromFd(at.fd), sock.ConnectedState, sock.ReadWrite))
+		c = new(tcp.Socket)
 	}
-	c := new(local.Socket)
-	return orNil(c, c.SetSocketDescriptor(sock.FromFd(at.fd), sock.ConnectedState, sock.ReadWrite))
+	if err := c.SetSocketDescriptor(d, sock.ConnectedState, sock.ReadWrite); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // isAbsent reports whether an error means that there is no server, and not that there is one that cannot be reached.

@@ -44,7 +44,7 @@ func makeSocket(kind, path string) error {
 		}
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, types[kind], 0)
+	fd, err := unix.Socket(unix.AF_UNIX, types[kind]|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
