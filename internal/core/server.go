@@ -310,7 +310,7 @@ func (s *Server[T]) enqueue(t *T) {
 // SetIncoming makes f receive accepted descriptors in place of the base behaviour; nil puts that back.
 func (s *Server[T]) SetIncoming(f func(sock.Descriptor)) {
 	s.mu.Lock()
-	s.incoming = f
+	s.incoming, s.told = f, s.handed // what the last one was given is no news of this one
 	s.mu.Unlock()
 }
 
