@@ -58,6 +58,7 @@ type listenOptions struct {
 	backlog    int // 0: as it is
 	proxy      proxy.Proxy
 	once       bool
+	said       string // where clients were told to find the server
 }
 
 func (o *listenOptions) flags(fs flagSet) {
@@ -168,7 +169,8 @@ func (o *listenOptions) listen(v *voice, at address) (server, error) {
 		passed.Close()
 		return nil, o.explain(err, at)
 	}
-	v.say("listening on %s", servedAt(srv))
+	o.said = servedAt(srv)
+	v.say("listening on %s", o.said)
 	return srv, nil
 }
 
@@ -199,7 +201,7 @@ func (o *listenOptions) followProxy(v *voice, srv server) (stop func()) {
 	if o.proxy.Type == proxy.DefaultProxy {
 		return func() {}
 	}
-	said := servedAt(srv)
+	said := o.said // and not where it is now, which may be elsewhere already
 	stopping, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
