@@ -193,10 +193,12 @@ func listenThrough(t *testing.T, srv *tcp.Server) *fakeProxy {
 	return p
 }
 
-// visit connects to a server that listens through a proxy, as soon as the proxy lets somebody in.
-func visit(t *testing.T, srv *tcp.Server) *tcp.Socket {
+// visit connects to a server that listens through a proxy.
+func visit(t *testing.T, p *fakeProxy, srv *tcp.Server) *tcp.Socket {
 	t.Helper()
-	return qtRun{t, true}.connect(srv)
+	c := closeLater(t, new(tcp.Socket))
+	p.visit(t, c, srv)
+	return c
 }
 
 func TestServerThroughProxy(t *testing.T) {
@@ -222,7 +224,7 @@ func TestServerThroughProxy(t *testing.T) {
 		func() *tcp.Socket { c, err := srv.Accept(); must(t, err); return c.(*tcp.Socket) },
 		func() *tcp.Socket { c, err := srv.AcceptContext(t.Context()); must(t, err); return c },
 	} {
-		client := visit(t, &srv)
+		client := visit(t, p, &srv)
 		peer := client.LocalAddr().(*net.TCPAddr).AddrPort()
 		server := closeLater(t, take())
 		if got := sockettest.Done(t, "the peer is asked about", admitted); got != peer {
@@ -251,7 +253,7 @@ func TestServerThroughProxy(t *testing.T) {
 	if srv.ServerPort() != port {
 		t.Errorf("it asked for port %d, and listens on %d", port, srv.ServerPort())
 	}
-	client := visit(t, &srv)
+	client := visit(t, p, &srv)
 	exchange(t, client, next(t, &srv))
 }
 
@@ -260,8 +262,8 @@ func TestServerThroughProxyIncomingConnection(t *testing.T) {
 	var srv tcp.Server
 	given := make(chan sock.Descriptor, 1)
 	srv.SetIncomingConnection(func(d sock.Descriptor) { given <- d })
-	listenThrough(t, &srv)
-	client := visit(t, &srv)
+	p := listenThrough(t, &srv)
+	client := visit(t, p, &srv)
 	d := sockettest.Done(t, "the override is called", given)
 	if fd, ok := d.Fd(); ok || !d.IsValid() || d.Conn() == nil {
 		t.Errorf("handle %d, valid %v, connection %v", fd, d.IsValid(), d.Conn())
@@ -274,7 +276,7 @@ func TestServerThroughProxyIncomingConnection(t *testing.T) {
 	if server.RemoteAddr().String() != client.LocalAddr().String() || server.SocketDescriptor().IsValid() {
 		t.Errorf("its peer is %v; want %v", server.RemoteAddr(), client.LocalAddr())
 	}
-	client = visit(t, &srv)
+	client = visit(t, p, &srv)
 	must(t, sockettest.Done(t, "the override is called", given).Close())
 	wantEnd(t, client)
 }
@@ -285,7 +287,7 @@ func TestServerSetProxyRebindFalse(t *testing.T) {
 	told := make(chan error, 10)
 	srv.OnAcceptError(func(err error) { told <- err })
 	p := listenThrough(t, &srv)
-	client := visit(t, &srv)
+	client := visit(t, p, &srv)
 	err := sockettest.Done(t, "the end is told", told)
 	wantIs(t, "OnAcceptError", err, net.ErrClosed)
 	// The one that has come can be taken all the same.
@@ -342,7 +344,7 @@ func TestServerThroughProxyThatRefuses(t *testing.T) {
 			srv.OnAcceptError(func(err error) { told <- err })
 			p := listenThrough(t, &srv)
 			p.refuse.Store(2)
-			client := visit(t, &srv)
+			client := visit(t, p, &srv)
 			err := sockettest.Done(t, "the end is told", told)
 			wantIs(t, "OnAcceptError", err, sock.SocketAccessError)
 			if srv.Err() != err || srv.ServerError() != sock.SocketAccessError || srv.IsListening() || srv.ServerPort() != 0 {
@@ -358,7 +360,7 @@ func TestServerThroughProxyThatRefuses(t *testing.T) {
 			if srv.Err() != nil {
 				t.Errorf("after Listen: %v", srv.Err())
 			}
-			client = visit(t, &srv)
+			client = visit(t, p, &srv)
 			exchange(t, client, next(t, &srv))
 			// This time somebody waits when it happens.
 			sockettest.Eventually(t, "it has bound anew", func() bool { return p.granted.Load() == 3 })
@@ -369,7 +371,7 @@ func TestServerThroughProxyThatRefuses(t *testing.T) {
 				}
 				return err
 			})
-			visit(t, &srv)
+			visit(t, p, &srv)
 			wantIs(t, name, sockettest.Done(t, "the wait ends", waiting), sock.SocketAccessError)
 		})
 	}
@@ -379,10 +381,10 @@ func TestServerThroughProxyLimits(t *testing.T) {
 	var srv tcp.Server
 	srv.SetMaxPendingConnections(1)
 	news := counted(&srv)
-	listenThrough(t, &srv)
-	first := visit(t, &srv)
+	p := listenThrough(t, &srv)
+	first := visit(t, p, &srv)
 	wantCount(t, news, 1)
-	second := visit(t, &srv) // waits in the binding, or one step further
+	second := visit(t, p, &srv) // waits in the binding, or one step further
 	wantCount(t, news, 1)
 	exchange(t, first, next(t, &srv))
 	exchange(t, second, next(t, &srv))
@@ -405,8 +407,8 @@ func TestServerThroughProxyLimits(t *testing.T) {
 func TestServerThroughProxyCloseClosesPending(t *testing.T) {
 	var srv tcp.Server
 	srv.SetMaxPendingConnections(1)
-	listenThrough(t, &srv)
-	clients := []*tcp.Socket{visit(t, &srv), visit(t, &srv)}
+	p := listenThrough(t, &srv)
+	clients := []*tcp.Socket{visit(t, p, &srv), visit(t, p, &srv)}
 	must(t, srv.WaitForNewConnection(sockettest.Long()))
 	must(t, srv.Close())
 	for _, c := range clients {

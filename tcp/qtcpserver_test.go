@@ -8,7 +8,6 @@ package tcp_test
 // ever. Ours binds anew for each, so more cases run twice.
 
 import (
-	"errors"
 	"io"
 	"math"
 	"net"
@@ -27,15 +26,16 @@ import (
 // A qtRun is one of the two runs of a case.
 type qtRun struct {
 	*testing.T
-	proxied bool
+	proxy *fakeProxy // nil in the first
 }
 
 // twice runs a case without a proxy, and behind one that is the application's.
 func twice(t *testing.T, f func(qtRun)) {
-	t.Run("WithoutProxy", func(t *testing.T) { f(qtRun{t, false}) })
+	t.Run("WithoutProxy", func(t *testing.T) { f(qtRun{t, nil}) })
 	t.Run("WithSocks5Proxy", func(t *testing.T) {
-		setApplicationProxy(t, socks(t).Proxy)
-		f(qtRun{t, true})
+		p := socks(t)
+		setApplicationProxy(t, p.Proxy)
+		f(qtRun{t, p})
 	})
 }
 
@@ -44,24 +44,21 @@ func (t qtRun) listen(srv *tcp.Server) {
 	t.Helper()
 	t.Cleanup(func() { srv.Close() })
 	must(t, srv.Listen(netip.Addr{}, 0))
-	if want := "::"; !t.proxied && srv.ServerAddress().String() != want {
+	if want := "::"; t.proxy == nil && srv.ServerAddress().String() != want {
 		t.Errorf("the server's address is %v; want %s", srv.ServerAddress(), want)
 	}
 }
 
-// connect connects to a server. A proxy refuses whoever comes before it was asked to listen again, so that is tried until it succeeds.
+// connect connects to a server.
 func (t qtRun) connect(srv *tcp.Server) *tcp.Socket {
 	t.Helper()
 	c := closeLater(t, new(tcp.Socket))
-	sockettest.Eventually(t, "a client is connected", func() bool {
-		must(t, c.ConnectToHost("127.0.0.1", srv.ServerPort(), 0))
-		err := c.WaitForConnected(sockettest.Long())
-		// …or, if it is about to leave the last address, sends him away.
-		if err != nil && !(t.proxied && (errors.Is(err, sock.ConnectionRefusedError) || errors.Is(err, sock.RemoteHostClosedError))) {
-			t.Fatal(err)
-		}
-		return err == nil
-	})
+	if t.proxy != nil {
+		t.proxy.visit(t, c, srv)
+		return c
+	}
+	must(t, c.ConnectToHost("127.0.0.1", srv.ServerPort(), 0))
+	must(t, c.WaitForConnected(sockettest.Long()))
 	return c
 }
 
@@ -542,7 +539,7 @@ func TestQTcpServer_pauseAccepting(t *testing.T) {
 		wantCount(t, news, 1)
 		srv.PauseAccepting()
 		more := 5
-		if t.proxied {
+		if t.proxy != nil {
 			more = 1
 		}
 		for range more {
@@ -564,7 +561,7 @@ func TestQTcpServer_pendingConnectionAvailable(t *testing.T) {
 				name = "derived"
 			}
 			t.Run(name, func(plain *testing.T) {
-				t := qtRun{plain, t.proxied}
+				t := qtRun{plain, t.proxy}
 				var srv tcp.Server
 				kept := make(chan *tcp.Socket, 1)
 				if later {

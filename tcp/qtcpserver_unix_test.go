@@ -42,7 +42,7 @@ func TestQTcpServer_setNewSocketDescriptorBlocking(t *testing.T) {
 		t.listen(&srv)
 		client := t.connect(&srv)
 		must(t, srv.WaitForNewConnection(sockettest.Long()))
-		if native := sockettest.Done(t, "the override is called", ok); native == t.proxied {
+		if native := sockettest.Done(t, "the override is called", ok); native != (t.proxy == nil) {
 			t.Errorf("there is a native handle: %v", native)
 		}
 		if srv.HasPendingConnections() {

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"anteroom/internal/sockettest"
 	"anteroom/proxy"
+	"anteroom/tcp"
 )
 
 // A fakeProxy is a small SOCKS5 server on 127.0.0.1, which binds there, whatever address it is asked for.
@@ -20,7 +22,9 @@ type fakeProxy struct {
 	proxy.Proxy
 	binds    atomic.Int64 // requests to bind, refused ones included
 	granted  atomic.Int64
+	waiting  atomic.Int64 // bindings that no peer has come to yet
 	connects atomic.Int64
+	arrived  sync.Map     // the addresses of the peers that have come
 	refuse   atomic.Int32 // what bindings are answered with; 0: they are granted
 
 	mu     sync.Mutex
@@ -180,8 +184,9 @@ func (p *fakeProxy) bind(c *net.TCPConn, port string) {
 		return
 	}
 	closeListener := p.keep(l)
-	p.granted.Add(1)
 	reply(c, 0, l.Addr())
+	p.granted.Add(1)
+	p.waiting.Add(1)
 	watched := make(chan struct{})
 	go func() { // the end of the control connection is the end of the binding; nothing else comes before the peer
 		defer close(watched)
@@ -190,6 +195,7 @@ func (p *fakeProxy) bind(c *net.TCPConn, port string) {
 		}
 	}()
 	peer, err := l.Accept()
+	p.waiting.Add(-1)
 	closeListener()
 	c.SetReadDeadline(time.Unix(1, 0))
 	<-watched
@@ -198,6 +204,7 @@ func (p *fakeProxy) bind(c *net.TCPConn, port string) {
 		return
 	}
 	defer p.keep(peer)()
+	p.arrived.Store(peer.RemoteAddr().String(), true)
 	reply(c, 0, peer.RemoteAddr())
 	relay(c, peer.(*net.TCPConn))
 }
@@ -215,4 +222,17 @@ func relay(a, b *net.TCPConn) {
 		})
 	}
 	both.Wait()
+}
+
+// visit has c connect to a server that listens through the proxy. The system would queue, and then reset, a second peer of one binding, so
+// it waits for a binding first, and then for the proxy.
+func (p *fakeProxy) visit(t testing.TB, c *tcp.Socket, srv *tcp.Server) {
+	t.Helper()
+	sockettest.Eventually(t, "the proxy listens", func() bool { return p.waiting.Load() > 0 })
+	must(t, c.ConnectToHost("127.0.0.1", srv.ServerPort(), 0))
+	must(t, c.WaitForConnected(sockettest.Long()))
+	sockettest.Eventually(t, "the proxy has met the client", func() bool {
+		_, ok := p.arrived.Load(c.LocalAddr().String())
+		return ok
+	})
 }

@@ -194,6 +194,9 @@ func (t *completionTransport) sent(n int, err error) {
 	}
 	t.release()
 	ending := t.ending
+	if t.closed && t.pledged {
+		t.dev.Close()
+	}
 	t.mu.Unlock()
 	t.out.Tell()
 	if ending {
@@ -298,6 +301,9 @@ func (t *completionTransport) Close() error {
 	t.in.Shut()
 	t.out.Shut()
 	t.held.reset()
+	if t.sending && t.pledged {
+		return nil // sent closes the device
+	}
 	return t.dev.Close()
 }
 
