@@ -246,7 +246,8 @@ func (s *Socket) roomMade() {
 // mostTurns bounds how often callbacks are told again, in one turn of the loop, because they have left something.
 const mostTurns = 16
 
-// arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more. mu held, and let go of while
+// arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more, or if more was buffered while they
+// ran, which no edge tells of any more. mu held, and let go of while
 // they run. It reports whether they will be told again.
 func (s *Socket) arrived() (again bool) {
 	switch {
@@ -263,13 +264,13 @@ func (s *Socket) arrived() (again bool) {
 	}
 	for turns := 1; ; turns++ {
 		epoch, before := s.epoch, s.readSoFar()
-		s.full = false
+		s.full, s.filled, s.fresh = false, false, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
 		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return false
 		}
-		left := s.flow != nil && s.flow.rbuf.len() > 0 && s.flow.consumed > before
+		left := s.flow != nil && s.flow.rbuf.len() > 0 && (s.fresh || s.flow.consumed > before)
 		if !s.full && !left {
 			return false
 		}

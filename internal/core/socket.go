@@ -46,6 +46,8 @@ type Socket struct {
 	summoned bool // the loop is to run what callbacks are due
 	room     bool // the loop tells of room to write
 	full     bool // the last read has filled its buffer: there may be more
+	filled   bool // bytes were buffered since the callbacks were told
+	fresh    bool // and then others, which came meanwhile
 	staged   bool // what callbacks have written is in the home's hands
 	lent     bool // others may have a duplicate of the descriptor
 }
