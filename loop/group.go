@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"sync/atomic"
 
@@ -11,8 +12,9 @@ import (
 
 // A Group is several loops that run beside each other. NewGroup makes one; its methods may be called from any goroutine.
 type Group struct {
-	loops []*Loop
-	next  atomic.Uint32
+	loops  []*Loop
+	next   atomic.Uint32
+	closed atomic.Bool
 }
 
 // NewGroup returns a group of n loops, which do not run yet; n <= 0 is one for each core that Go uses (runtime.GOMAXPROCS). Whoever makes
@@ -48,6 +50,9 @@ func (g *Group) Run(ctx context.Context) error {
 	if len(g.loops) == 0 {
 		return newError("run loops", sock.OperationError, errors.New("the group was not made by NewGroup"))
 	}
+	if g.closed.Load() {
+		return closedError("run loops")
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan error, len(g.loops))
@@ -65,11 +70,15 @@ func (g *Group) Run(ctx context.Context) error {
 			cancel(err)
 		}
 	}
+	if g.closed.Load() && errors.Is(first, net.ErrClosed) {
+		return nil // a loop that Close has met before it ran
+	}
 	return first
 }
 
 // Close closes all of the group's loops, as Loop.Close does. It returns nil.
 func (g *Group) Close() error {
+	g.closed.Store(true)
 	for _, l := range g.loops {
 		l.Close()
 	}

@@ -46,8 +46,7 @@ type Loop struct {
 	at, end int      // what of ready is to be handled
 	posts   []func() // what is to be run, from next
 	next    int
-	work    int  // what was done since other goroutines had their turn
-	sleepy  bool // the last time there was hardly anything to do
+	work    int // what was done since other goroutines had their turn
 }
 
 const (
@@ -153,12 +152,8 @@ func (l *Loop) turn() error {
 func (l *Loop) look() (slept bool, err error) {
 	l.at, l.end = 0, 0
 	busy := l.next < len(l.posts) || l.news.Load()
-	if busy || !l.sleepy {
-		n, err := l.poller.Poll(l.ready[:])
-		l.end = n
-		if n > 0 || busy || err != nil {
-			return false, err
-		}
+	if l.end, err = l.poller.Poll(l.ready[:]); l.end > 0 || busy || err != nil {
+		return false, err
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
 	// in the system and keeps the processor. Twice, because each 61st time the scheduler looks first where this goroutine stands: at one
@@ -167,7 +162,6 @@ func (l *Loop) look() (slept bool, err error) {
 	l.yield()
 	timeout := l.untilDue()
 	if timeout == 0 {
-		l.sleepy = false
 		return false, nil
 	}
 	l.asleep.Store(true)
@@ -176,8 +170,6 @@ func (l *Loop) look() (slept bool, err error) {
 		slept = true
 	}
 	l.asleep.Store(false)
-	// One event at a time: most likely there is nothing when it has been handled, and asking without waiting would be a call too many.
-	l.sleepy = l.end <= 1
 	return slept, err
 }
 

@@ -46,7 +46,7 @@ type watch struct {
 
 func (p *portable) Add(fd int, token uint64, on Events, edge bool) error {
 	fds := []unix.PollFd{{Fd: int32(fd)}}
-	if n, err := unix.Poll(fds, 0); err == nil && n == 1 && fds[0].Revents&unix.POLLNVAL != 0 {
+	if n, err := unix.Poll(fds, 0); fd < 0 || err == nil && n == 1 && fds[0].Revents&unix.POLLNVAL != 0 {
 		return os.NewSyscallError("poll", unix.EBADF)
 	}
 	p.mu.Lock()
