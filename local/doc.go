@@ -1,5 +1,5 @@
-// Package local is servers and sockets that programs on one machine reach by a name: Unix-domain sockets, with the semantics that Qt
-// documents for QLocalServer and QLocalSocket. A Qt program and a program of this package find each other by the same name.
+// Package local is servers and sockets that programs on one machine reach by a name: Unix-domain sockets, and named pipes on Windows, with
+// the semantics that Qt documents for QLocalServer and QLocalSocket. A Qt program and a program of this package find each other by the same name.
 //
 // # Two vocabularies
 //
@@ -19,7 +19,8 @@
 //
 // A bare name stands in the temporary directory (TMPDIR, else /tmp), as in Qt; it never means the working directory. A name that begins
 // with a slash is a path. A name that begins with @, or one that is used with AbstractNamespaceOption, is an abstract one, which Linux
-// keeps without a file. FullServerName says what a name means.
+// keeps without a file. On Windows a name is that of a pipe, \\.\pipe\NAME, unless it begins so already. FullServerName says what a name
+// means.
 //
 // # Errors
 //

@@ -18,6 +18,7 @@ import (
 // oneLoop returns a group of one loop that does not run yet.
 func oneLoop(t testing.TB) (*loop.Group, *loop.Loop) {
 	t.Helper()
+	sockettest.NeedLoops(t)
 	g, err := loop.NewGroup(1)
 	must(t, err)
 	t.Cleanup(func() { g.Close() })

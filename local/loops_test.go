@@ -51,6 +51,7 @@ func TestServerOnLoopsConforms(t *testing.T) {
 
 // Sockets on loops are what net.Conn promises, in goroutines that are not the loop's.
 func TestConnOnLoopsConforms(t *testing.T) {
+	sockettest.NeedLoops(t)
 	for _, swap := range []bool{false, true} {
 		nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
 			g := runLoops(t, 2)

@@ -5,14 +5,15 @@ import "anteroom/sock"
 // SocketOptions says who may connect to a server, and in which namespace its name stands. Combine them with |.
 //
 // On Unix the access options become the mode of the socket's file: rwx for each class that was asked for, and nothing for the others,
-// whatever the umask. For an abstract name, which has no file, they are kept by the peer's credentials before a connection is pending.
+// whatever the umask. On Windows they become the pipe's access list, with full access for the user, the primary group, everybody, as asked,
+// and for nobody else; in force from the pipe's making on. For an abstract name, which has no file, they are kept by the peer's credentials before a connection is pending.
 //
 // Qt: QLocalServer::SocketOption, QLocalSocket::SocketOption
 type SocketOptions uint8
 
 // The options. A client's Socket knows AbstractNamespaceOption and LongPathOption only.
 const (
-	NoOptions               SocketOptions = 0 // the platform's default; on Unix 0777 less the umask
+	NoOptions               SocketOptions = 0 // the platform's default; on Unix 0777 less the umask, on Windows the user, administrators and the system
 	UserAccessOption        SocketOptions = 1 // the user who listens
 	GroupAccessOption       SocketOptions = 2 // the group of the process that listens
 	OtherAccessOption       SocketOptions = 4 // everybody who is neither

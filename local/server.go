@@ -274,7 +274,8 @@ func (s *Server) ListenBacklogSize() int {
 // SetListenBacklogSize sets how many clients the operating system may queue that were not accepted yet. The default, 0, asks for as many
 // as the system allows. It counts from the next Listen.
 //
-// Unlike Qt, whose 50 refuses a burst of clients, the default is the system's limit.
+// Unlike Qt, whose 50 refuses a burst of clients, the default is the system's limit. On Windows, where it is how many instances of the pipe
+// wait for clients, less one, it is 49.
 //
 // Qt: QLocalServer::setListenBacklogSize
 func (s *Server) SetListenBacklogSize(n int) {

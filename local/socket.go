@@ -429,10 +429,12 @@ func (s *Socket) Read(p []byte) (int, error) { return s.core.Read(p) }
 // deadline, and with PeerClosedError when the peer reads no more; the count says how much was sent.
 func (s *Socket) Write(p []byte) (int, error) { return s.core.Write(p) }
 
-// CloseRead ends reading: what arrives from now on is refused.
+// CloseRead ends reading: what arrives from now on is refused. A pipe ends in both directions at once: on Windows it fails with
+// UnsupportedSocketOperationError.
 func (s *Socket) CloseRead() error { return s.core.CloseRead() }
 
-// CloseWrite ends writing, after what WriteBuffered holds: the peer reads the end, and can go on writing.
+// CloseWrite ends writing, after what WriteBuffered holds: the peer reads the end, and can go on writing. On Windows it fails, as
+// CloseRead does.
 func (s *Socket) CloseWrite() error { return s.core.CloseWrite() }
 
 // LocalAddr returns the address of this end, a *net.UnixAddr or on Windows a PipeAddr, also after the connection has ended. It has no name unless it was bound: a

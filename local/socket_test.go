@@ -835,13 +835,16 @@ func TestSocketWaitsForEachOtherWithoutALoss(t *testing.T) {
 		time.Sleep(200 * time.Microsecond)
 		server.Write([]byte("x"))
 		for _, w := range slices.Concat(early, late) {
-			select {
-			case err := <-w:
-				must(t, err)
-			case <-time.After(sockettest.Short()): // it began after the edge: it waits for the next one
-				server.Write([]byte("y"))
-				must(t, sockettest.Done(t, "the wait returns", w))
-			}
+			sockettest.Eventually(t, "the wait returns", func() bool {
+				select {
+				case err := <-w:
+					must(t, err)
+					return true
+				case <-time.After(sockettest.Short()): // it began after the edge: it waits for the next one
+					server.Write([]byte("y"))
+					return false
+				}
+			})
 		}
 		readAvailable(t, client)
 	}

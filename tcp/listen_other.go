@@ -30,6 +30,9 @@ func listenAt(addr netip.Addr, port uint16, _ int) (listener, error) {
 			family = "tcp4"
 		}
 	}
+	if _, err := sysfd.InetFrom(netip.AddrPortFrom(addr, port)); err != nil && addr.IsValid() {
+		return nil, err // no such zone, which package net says in another way
+	}
 	config := net.ListenConfig{Control: exclusive}
 	l, err := config.Listen(context.Background(), family, net.JoinHostPort(host, strconv.Itoa(int(port))))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -130,6 +131,8 @@ func localAddress(name string) (address, *failure) {
 
 func unixAddress(path string) (address, *failure) {
 	switch {
+	case runtime.GOOS == "windows":
+		return address{kind: localName}, usage("there are no Unix-domain sockets on Windows: a name is that of a pipe")
 	case path == "":
 		return address{kind: localName}, usage("unix: is followed by a path")
 	case path[0] == '@':

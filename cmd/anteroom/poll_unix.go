@@ -9,6 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// waitHangUp waits until the peer of a connection that has ended its side has closed it, or the connection was closed here.
+func waitHangUp(c conn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Read(hungUp)
+}
+
 // hungUp reports whether both directions of a connection have ended: the peer has closed it, and not only half-closed it.
 func hungUp(fd uintptr) bool { return poll(fd, 0)&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 }
 

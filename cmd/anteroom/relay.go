@@ -153,12 +153,3 @@ func (r *relay) change(f func(*sending)) {
 
 // total returns how much was carried. It is for after run.
 func (r *relay) total() (sent, received int64) { return r.progress().sent, r.received }
-
-// waitHangUp waits until the peer of a connection that has ended its side has closed it, or the connection was closed here.
-func waitHangUp(c conn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	raw.Read(hungUp)
-}

@@ -42,15 +42,15 @@ func Dir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := removeAll(dir); err != nil {
+		if err := RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
 	return dir
 }
 
-// removeAll is os.RemoveAll, in a way that Wine 8 knows, too.
-func removeAll(dir string) error {
+// RemoveAll is os.RemoveAll, in a way that Wine 8 knows, too.
+func RemoveAll(dir string) error {
 	var all []string
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		all = append(all, path)

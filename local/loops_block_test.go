@@ -1,0 +1,131 @@
+package local_test
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"anteroom/internal/sockettest"
+	"anteroom/local"
+	"anteroom/sock"
+)
+
+// Blocking calls of a loop's socket, by goroutines and on the loop itself, with deadlines.
+func TestLoopBlockingCalls(t *testing.T) {
+	calls := map[string]func(t *testing.T, c, peer *local.Socket){
+		"Read": func(t *testing.T, c, peer *local.Socket) {
+			c.SetReadDeadline(time.Now().Add(small))
+			_, err := c.Read(make([]byte, 1))
+			wantIs(t, "Read", err, sock.SocketTimeoutError)
+			c.SetReadDeadline(time.Time{})
+			go peer.Write([]byte("hello"))
+			if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+				t.Error(err)
+			}
+		},
+		"Write": func(t *testing.T, c, peer *local.Socket) {
+			c.SetWriteDeadline(time.Now().Add(small))
+			n, err := c.Write(make([]byte, large))
+			wantIs(t, "Write", err, sock.SocketTimeoutError)
+			c.SetWriteDeadline(time.Time{})
+			read := sockettest.Go(func() error { _, err := io.CopyN(io.Discard, peer, int64(n+large)); return err })
+			if m, err := c.Write(make([]byte, large)); m != large || err != nil {
+				t.Error(m, err)
+			}
+			if err := <-read; err != nil {
+				t.Error(err)
+			}
+		},
+		"WriteBuffered and waits": func(t *testing.T, c, peer *local.Socket) {
+			c.WriteBuffered(make([]byte, large))
+			for c.WaitForBytesWritten(small) == nil {
+			}
+			wantIs(t, "WaitForBytesWritten", c.Err(), sock.SocketTimeoutError)
+			read := sockettest.Go(func() error { _, err := io.CopyN(io.Discard, peer, large); return err })
+			for c.BytesToWrite() > 0 {
+				if err := c.WaitForBytesWritten(sockettest.Long()); err != nil {
+					t.Error(err)
+					break
+				}
+			}
+			if err := <-read; err != nil {
+				t.Error(err)
+			}
+		},
+		"WaitForReadyRead": func(t *testing.T, c, peer *local.Socket) {
+			wantIs(t, "the wait", c.WaitForReadyRead(small), sock.SocketTimeoutError)
+			go peer.Write([]byte("hello"))
+			if err := c.WaitForReadyRead(sockettest.Long()); err != nil {
+				t.Error(err)
+			}
+			wantIs(t, "a wait for more", c.WaitForReadyRead(small), sock.SocketTimeoutError)
+			go peer.Close()
+			wantIs(t, "a wait to the end", c.WaitForReadyRead(sockettest.Long()), local.PeerClosedError)
+			if got := readAvailable(t, c); string(got) != "hello" {
+				t.Errorf("%q can be read; want hello", got)
+			}
+		},
+		"WaitForDisconnected": func(t *testing.T, c, peer *local.Socket) {
+			wantIs(t, "the wait", c.WaitForDisconnected(small), sock.SocketTimeoutError)
+			go func() { peer.Write(make([]byte, large)); peer.Close() }()
+			if err := c.WaitForDisconnected(sockettest.Long()); err != nil {
+				t.Error(err)
+			}
+			if n := len(readAvailable(t, c)); n != large {
+				t.Errorf("%d bytes can be read; want %d", n, large)
+			}
+		},
+		"the peer's end": func(t *testing.T, c, peer *local.Socket) {
+			go peer.Close()
+			if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+				t.Error(err)
+			}
+		},
+		"own Close": func(t *testing.T, c, _ *local.Socket) {
+			go c.Close()
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, sock.OperationError) {
+				t.Errorf("Read: %v", err)
+			}
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			t.Run("elsewhere", func(t *testing.T) {
+				l := newLoop(t)
+				run(t, l)
+				c, peer := loopPair(t, l)
+				call(t, c, peer)
+			})
+			t.Run("on the loop", func(t *testing.T) {
+				l := newLoop(t)
+				run(t, l)
+				c, peer := loopPair(t, l)
+				c.OnDisconnected(func() {})
+				onLoop(t, l, func() { call(t, c, peer) })
+			})
+			t.Run("in a callback", func(t *testing.T) {
+				l := newLoop(t)
+				run(t, l)
+				c, peer := loopPair(t, l)
+				done := make(chan struct{})
+				var once sync.Once
+				c.OnReadyRead(func() {
+					once.Do(func() {
+						c.ReadAvailable(make([]byte, 1))
+						call(t, c, peer)
+						close(done)
+					})
+				})
+				peer.Write([]byte("x"))
+				sockettest.Done(t, "the callback returns", done)
+			})
+			t.Run("the loop does not run", func(t *testing.T) {
+				l := newLoop(t)
+				c, peer := loopPair(t, l)
+				call(t, c, peer)
+			})
+		})
+	}
+}
