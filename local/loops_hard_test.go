@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -171,6 +172,42 @@ func TestLoopReadBufferIsEnlarged(t *testing.T) {
 	sockettest.Done(t, "the end is told", ended)
 	if n := len(readAvailable(t, c)); n != 100 {
 		t.Errorf("%d bytes can be read; want 100", n)
+	}
+}
+
+// Who meets the peer's end by writing can still read all that has come, also what the read buffer has no room for.
+func TestLoopEndMetByWritingLeavesWhatIsUnread(t *testing.T) {
+	for name, wait := range map[string]func(*local.Socket){
+		"Flush":               func(c *local.Socket) { c.WriteBuffered([]byte("x")); c.Flush() },
+		"WaitForBytesWritten": func(c *local.Socket) { c.WriteBuffered([]byte("x")); c.WaitForBytesWritten(sockettest.Long()) },
+		"in the background":   func(c *local.Socket) { c.WriteBuffered([]byte("x")) },
+	} {
+		for _, onLoop := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, on a loop: %v", name, onLoop), func(t *testing.T) {
+				c := closeLater(t, new(local.Socket))
+				if onLoop {
+					l := newLoop(t)
+					run(t, l)
+					must(t, c.SetLoop(l))
+				}
+				peer := pairWith(t, c, 0)
+				c.SetReadBufferSize(10)
+				peer.Write(make([]byte, 100))
+				peer.Close()
+				wait(c)
+				n := 0
+				for buf := make([]byte, 100); ; {
+					c.SetReadDeadline(time.Now().Add(sockettest.Long())) // fails after the end
+					m, err := c.Read(buf)
+					if n += m; err != nil {
+						break
+					}
+				}
+				if n != 100 {
+					t.Errorf("%d bytes can be read; want 100", n)
+				}
+			})
+		}
 	}
 }
 

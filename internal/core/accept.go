@@ -76,12 +76,15 @@ func (s *Server[T]) ask(l Listener[T], admit func(*T) error, t *T) {
 	} else if owned = false; incoming == nil {
 		s.enqueue(t)
 	}
+	queued := s.queued
 	s.mu.Unlock()
 	if incoming != nil {
 		incoming(s.hooks.Release(t))
 		s.mu.Lock()
-		s.handed++
-		s.gate.tell()
+		if s.queued == queued {
+			s.handed++
+			s.gate.tell()
+		}
 		s.mu.Unlock()
 	}
 }
@@ -184,7 +187,7 @@ func (s *Server[T]) acceptForOthers() {
 				return true
 			}
 			s.accept()
-			return s.queue.len()+s.handling != before || s.runsHere() && s.cb.pending()
+			return s.queue.len()+s.handling != before || s.due()
 		})
 		s.run()
 	}

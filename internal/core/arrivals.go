@@ -137,7 +137,7 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 				cause = nil
 			}
 			s.announce(int64(f.rbuf.len()))
-			return cause != nil || s.runsHere() && s.cb.pending()
+			return cause != nil || s.due()
 		})
 		switch {
 		case s.epoch != epoch:

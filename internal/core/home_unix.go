@@ -72,18 +72,24 @@ type pollPoller struct {
 	closed bool
 }
 
-// newLonePoller returns a poller that waits at what prepare says each time, without the owner's mutex held.
+// newLonePoller returns a poller that waits at what prepare says each time, without the owner's mutex held. Out of descriptors it has no
+// pipe, and looks again every few milliseconds instead.
 func newLonePoller(prepare func() (fd uintptr, events int16)) lonePoller {
 	p := &pollPoller{prepare: prepare}
-	var err error
-	if p.wake, err = sysfd.Pipe(); err != nil {
-		p.limit = past // it cannot be woken, so it must not wait
-	}
+	p.wake, _ = sysfd.Pipe()
 	return p
 }
 
+// When the descriptor is ready and what is waited for has not come all the same, such as bytes that a full read buffer has no room for, it is
+// left out of the wait for firstNap, and each time that this happens again for twice as long, but at most for lastNap.
+const (
+	firstNap = time.Millisecond
+	lastNap  = 10 * time.Millisecond
+)
+
 func (p *pollPoller) Wait(ready func(uintptr) bool) error {
-	for {
+	var nap time.Duration
+	for told := false; ; {
 		p.mu.Lock()
 		limit := p.limit
 		p.mu.Unlock()
@@ -94,16 +100,49 @@ func (p *pollPoller) Wait(ready func(uintptr) bool) error {
 		if ready(fd) {
 			return nil
 		}
-		timeout := -1
-		if !limit.IsZero() {
-			timeout = int((max(time.Until(limit), 0) + time.Millisecond - 1) / time.Millisecond)
+		if told {
+			nap = min(max(2*nap, firstNap), lastNap)
+			p.sleep(limit, nap, nil)
+			told = false
+			continue
 		}
-		fds := []unix.PollFd{{Fd: int32(p.wake[0]), Events: unix.POLLIN}, {Fd: int32(fd), Events: events}}
-		unix.Poll(fds, timeout)
-		if fds[0].Revents != 0 {
-			var b [16]byte
-			unix.Read(p.wake[0], b[:])
+		most := forEver
+		if p.wake[0] < 0 {
+			most = lastNap
 		}
+		watched := unix.PollFd{Fd: int32(fd), Events: events}
+		p.sleep(limit, most, &watched)
+		if told = watched.Revents != 0; !told {
+			nap = 0
+		}
+	}
+}
+
+// forEver is no end of a sleep.
+const forEver = time.Duration(-1)
+
+// sleep waits until it is woken, until watched is ready, if there is one, until limit, or for most.
+func (p *pollPoller) sleep(limit time.Time, most time.Duration, watched *unix.PollFd) {
+	fds := []unix.PollFd{{Fd: int32(p.wake[0]), Events: unix.POLLIN}}
+	if watched != nil {
+		fds = append(fds, *watched)
+	}
+	if !limit.IsZero() {
+		if left := max(time.Until(limit), 0); most == forEver || left < most {
+			most = left
+		}
+	}
+	milliseconds := -1
+	if most != forEver {
+		milliseconds = int((most + time.Millisecond - 1) / time.Millisecond)
+	}
+	unix.Poll(fds, milliseconds)
+	if fds[0].Revents != 0 {
+		var b [16]byte
+		unix.Read(p.wake[0], b[:])
+	}
+	if watched != nil {
+		*watched = fds[1]
 	}
 }
 
@@ -118,8 +157,8 @@ func (p *pollPoller) SetLimit(t time.Time) error {
 	if p.closed {
 		return os.ErrClosed
 	}
+	p.limit = t
 	if p.wake[1] >= 0 {
-		p.limit = t
 		unix.Write(p.wake[1], []byte{0})
 	}
 	return nil

@@ -76,7 +76,8 @@ type Server[T any] struct {
 	group     *loop.Group // for the next Listen
 	all       *Handler    // for the next Listen
 	incoming  func(sock.Descriptor)
-	handed    uint64 // counts descriptors given to an override
+	queued    uint64 // counts connections that became pending
+	handed    uint64 // counts descriptors given to an override that has made nothing pending
 	told      uint64 // of which a wait has told
 	deadline  time.Time
 	tryAccept func() bool // of a taker, since Listen
@@ -131,6 +132,9 @@ func (s *Server[T]) run() {
 	s.cb.run(&s.mu, s)
 }
 
+// due reports whether run would do something. mu held.
+func (s *Server[T]) due() bool { return s.cb.pending() && (s.runsHere() || !s.crowd.summoned) }
+
 // runsHere reports whether callbacks run on this goroutine. mu held.
 func (s *Server[T]) runsHere() bool { return s.crowd == nil || s.crowd.loop.OnLoop() }
 
@@ -167,7 +171,7 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 			return false
 		}
 		s.accept()
-		return s.queue.len() > 0 || s.runsHere() && s.cb.pending()
+		return s.queue.len() > 0 || s.due()
 	}
 	if s.crowd, err = newCrowd(s.group, s.hooks.Passes, s.all); err == nil && s.crowd != nil {
 		err = s.watch(l)
@@ -303,6 +307,7 @@ func (s *Server[T]) Add(t *T) {
 // enqueue makes a connection pending. mu held.
 func (s *Server[T]) enqueue(t *T) {
 	s.queue.push(t)
+	s.queued++
 	s.cb.post(event{sig: sigNewConnection})
 	s.gate.tell()
 }

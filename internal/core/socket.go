@@ -150,7 +150,7 @@ func (s *Socket) unlock() {
 // when they have returned, as an event loop would. mu held, and let go of meanwhile: the caller must look whether the epoch is still the
 // same.
 func (s *Socket) fire() {
-	for {
+	for turns := 0; ; turns++ {
 		if f := s.flow; f != nil && f.corpse != nil {
 			t := f.corpse
 			f.corpse = nil
@@ -162,7 +162,7 @@ func (s *Socket) fire() {
 				s.cb.disclaim()
 			}
 		}
-		if !s.runsHere() {
+		if !s.runsHere() || s.home != nil && turns == mostTurns { // others want their turn
 			s.summon()
 			return
 		}
@@ -172,6 +172,9 @@ func (s *Socket) fire() {
 		s.flushWritten()
 	}
 }
+
+// due reports whether fire would do something about callbacks. mu held.
+func (s *Socket) due() bool { return s.cb.pending() && (s.runsHere() || !s.summoned) }
 
 // runsHere reports whether callbacks run on this goroutine. mu held.
 func (s *Socket) runsHere() bool { return s.home == nil || s.home.here() }
@@ -280,9 +283,12 @@ func (s *Socket) peerEnded(op string, cause error) {
 	}
 	s.unstage()
 	if s.home == nil || s.flow != nil || cause != io.EOF {
-		s.flows()
+		f := s.flows()
+		limit := f.limit
+		f.limit = 0 // nothing else can keep what is unread from here on; the system's buffer bounds it
 		s.fill(-1)
-		if s.flow.wbuf.len() > 0 {
+		f.limit = limit
+		if f.wbuf.len() > 0 {
 			s.flushNow() // the peer may have ended its side only
 		}
 		if s.flow.writer != nil {
