@@ -129,3 +129,86 @@ func TestLoopBlockingCalls(t *testing.T) {
 		})
 	}
 }
+
+// Whoever stands still on the loop, or waits beside it, is woken by Close, by Abort, and by the loop's own end.
+func TestLoopCloseUnblocks(t *testing.T) {
+	waits := map[string]func(c *local.Socket, srv *local.Server) error{
+		"Read":                 func(c *local.Socket, _ *local.Server) error { _, err := c.Read(make([]byte, 1)); return err },
+		"Write":                func(c *local.Socket, _ *local.Server) error { _, err := c.Write(make([]byte, large)); return err },
+		"WaitForReadyRead":     func(c *local.Socket, _ *local.Server) error { return c.WaitForReadyRead(sock.Forever) },
+		"WaitForDisconnected":  func(c *local.Socket, _ *local.Server) error { return c.WaitForDisconnected(sock.Forever) },
+		"Accept":               func(_ *local.Socket, srv *local.Server) error { _, err := srv.Accept(); return err },
+		"WaitForNewConnection": func(_ *local.Socket, srv *local.Server) error { return srv.WaitForNewConnection(sock.Forever) },
+		"WaitForBytesWritten": func(c *local.Socket, _ *local.Server) error {
+			c.WriteBuffered(make([]byte, large))
+			for {
+				if err := c.WaitForBytesWritten(sock.Forever); err != nil {
+					return err
+				}
+			}
+		},
+	}
+	ends := map[string]func(*local.Socket, *local.Server){
+		"Close": func(c *local.Socket, srv *local.Server) { c.Close(); c.Abort(); srv.Close() },
+		"Abort": func(c *local.Socket, srv *local.Server) { c.Abort(); srv.Close() },
+	}
+	for waitName, wait := range waits {
+		for endName, end := range ends {
+			for _, where := range []string{"elsewhere", "on the loop", "the loop does not run", "the loop is closed meanwhile", "the loop begins to run meanwhile"} {
+				t.Run(waitName+", "+endName+", "+where, func(t *testing.T) {
+					g, l := oneLoop(t)
+					if where != "the loop does not run" && where != "the loop begins to run meanwhile" {
+						run(t, l)
+					}
+					c, _ := loopPair(t, l)
+					c.OnDisconnected(func() {})
+					srv := new(local.Server)
+					srv.SetLoops(g)
+					listenWith(t, srv)
+					began, ended := make(chan struct{}), make(chan struct{})
+					f := func() {
+						defer close(ended)
+						close(began)
+						wait(c, srv)
+					}
+					if where == "on the loop" {
+						l.Post(f)
+					} else {
+						go f()
+					}
+					<-began
+					switch where {
+					case "the loop is closed meanwhile":
+						g.Close()
+					case "the loop begins to run meanwhile":
+						run(t, l)
+					}
+					end(c, srv)
+					sockettest.Done(t, "the wait ends", ended)
+				})
+			}
+		}
+	}
+}
+
+// A goroutine that waits for itself because the loop does not run is no hindrance when it does: both see what comes.
+func TestLoopBeginsToRunBesideARead(t *testing.T) {
+	for range 20 {
+		l := newLoop(t)
+		c, peer := loopPair(t, l)
+		read := sockettest.Go(func() error { _, err := io.ReadFull(c, make([]byte, 10)); return err })
+		peer.Write([]byte("hello"))
+		stop := run(t, l)
+		peer.Write([]byte("world"))
+		must(t, sockettest.Done(t, "Read returns", read))
+		told := make(chan struct{}, 100)
+		c.OnReadyRead(func() { told <- struct{}{} })
+		peer.Write([]byte("more"))
+		sockettest.Done(t, "readyRead is told", told)
+		gone := make(chan struct{})
+		c.OnDisconnected(func() { close(gone) })
+		peer.Close()
+		sockettest.Done(t, "disconnected is told", gone)
+		stop()
+	}
+}

@@ -82,8 +82,11 @@ func (e *Error) Temporary() bool {
 //
 // Qt: QAbstractSocket::error
 func CodeOf(err error) SocketError {
-	if err == nil {
+	switch err { // how most connections end
+	case nil:
 		return NoError
+	case io.EOF, syscall.ECONNRESET:
+		return RemoteHostClosedError
 	}
 	var code SocketError
 	if errors.As(err, &code) {

@@ -46,7 +46,7 @@ func inUse() uint64 {
 // What idle connections on a loop cost this process, each with an echo behind it and OnReadyRead and OnDisconnected connected, or with a
 // handler. It prints the figures, of which go test -v shows them, and fails only if a connection does not do what it should.
 func TestLoopMemoryOfIdleConnections(t *testing.T) {
-	const connections = 4000
+	const connections = 2000
 	for _, how := range []string{"callbacks", "handler"} {
 		t.Run(how, func(t *testing.T) {
 			sockettest.NeedLoops(t)

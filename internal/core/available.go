@@ -11,7 +11,7 @@ import (
 func (s *Socket) BytesAvailable() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mode == sock.WriteOnly || s.held {
+	if s.mode == sock.WriteOnly || s.held() {
 		return 0
 	}
 	f := s.flows()

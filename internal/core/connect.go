@@ -120,7 +120,7 @@ func (s *Socket) dial(ctx context.Context, a *attempt, dial Dialer) {
 		return
 	}
 	s.found(a)
-	s.then(func() {
+	s.then(func(*Socket) {
 		if !a.done {
 			s.attemptMade(a, t)
 			t = nil
@@ -186,7 +186,7 @@ func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.
 	s.begin(end, mode)
 	s.flows().attempt = a
 	s.setState(state)
-	s.then(step)
+	s.then(func(*Socket) { step() })
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (s *Socket) attemptMade(a *attempt, t Transport) {
 	}
 	a.end()
 	s.setState(sock.ConnectedState)
-	s.then(func() {
+	s.then(func(*Socket) {
 		s.post(event{sig: sigConnected})
 		s.startWatching()
 	})
@@ -245,7 +245,7 @@ func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
 	}
 	a.end()
 	a.err = s.failCode(a.op, code, cause)
-	s.then(func() {
+	s.then(func(*Socket) {
 		s.epoch++
 		s.setState(sock.UnconnectedState)
 	})

@@ -61,7 +61,7 @@ var agendas = sync.Pool{New: func() any { return new(agenda) }}
 // A host is the object whose callbacks a dispatcher runs.
 type host interface {
 	// tellAll tells those who hear of it without having registered at this object. mu held, and let go of meanwhile.
-	tellAll(ev *event)
+	tellAll(sig signal, arg int64)
 	// runElsewhere has run called in another goroutine, because a callback has panicked or ended this one. mu is not held.
 	runElsewhere()
 }
@@ -195,7 +195,39 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 		return
 	}
 	d.due = telling
-	d.start(mu, event{sig: sig, count: 1}, h)
+	finished := false
+	defer func() {
+		if !finished {
+			d.letDown(mu, h)
+		}
+	}()
+	for cb := d.first; cb != nil; cb = cb.next {
+		if cb.dead || cb.sig != sig || cb.since > 0 {
+			continue
+		}
+		mu.Unlock()
+		cb.f()
+		mu.Lock()
+	}
+	h.tellAll(sig, 0)
+	finished = true
+	if d.due == telling || len(d.due.queue) == 0 {
+		d.done()
+	} else {
+		d.start(mu, d.due.shift(), h)
+	}
+}
+
+// letDown goes on after a callback that has panicked or ended its goroutine: the others are still owed their events.
+func (d *dispatcher) letDown(mu *sync.Mutex, h host) {
+	mu.Lock()
+	if d.due != telling && len(d.due.queue) > 0 {
+		d.due.running = false
+	} else {
+		d.done()
+	}
+	mu.Unlock()
+	h.runElsewhere()
 }
 
 // run runs the callbacks that are due, unless they are running. It reports whether it ran any. mu held, and let go of meanwhile.
@@ -212,17 +244,9 @@ func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
 func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	finished := false
 	defer func() {
-		if finished {
-			return
+		if !finished {
+			d.letDown(mu, h)
 		}
-		mu.Lock() // a callback has let us down: the others are still owed their events
-		if d.due != telling && len(d.due.queue) > 0 {
-			d.due.running = false
-		} else {
-			d.done()
-		}
-		mu.Unlock()
-		h.runElsewhere()
 	}()
 	for {
 		if ev.do != nil {
@@ -239,10 +263,10 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 				mu.Lock()
 			}
 			if ev.only == nil {
-				h.tellAll(&ev)
+				h.tellAll(ev.sig, ev.arg)
 			}
 		}
-		if d.due == telling || len(d.due.queue) == 0 {
+		if len(d.due.queue) == 0 {
 			break
 		}
 		ev = d.due.shift()

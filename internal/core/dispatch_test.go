@@ -19,7 +19,7 @@ func (h *hall) hear(sig signal, name string) *callback {
 	return h.addTold(sig, func(ev *event) { h.say(fmt.Sprint(name, " ", ev.arg)) })
 }
 
-func (h *hall) tellAll(*event) {}
+func (h *hall) tellAll(signal, int64) {}
 
 func (h *hall) runElsewhere() {
 	go func() {

@@ -10,17 +10,21 @@ import (
 	"time"
 
 	"anteroom/internal/sysfd"
+	"anteroom/loop"
 	"golang.org/x/sys/unix"
 )
 
 func (t *loopSide) Read(p []byte) (int, error) {
-	if t.home.passes {
+	if t.home.passes && t.asked&loop.Level == 0 {
+		if t.flow != nil {
+			t.flow.known = 0
+		}
 		n, cut, errno := sysfd.ReadUpTo(int(t.Fd()), p)
-		t.full = n == len(p) || cut
+		t.rest = restOf(n == len(p) || cut)
 		return readResult(n, errno, p)
 	}
 	n, err := readFd(t.Fd(), p)
-	t.full = n == len(p)
+	t.rest = restOf(n == len(p))
 	return n, err
 }
 

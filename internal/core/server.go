@@ -138,7 +138,7 @@ func (s *Server[T]) due() bool { return s.cb.pending() && (s.runsHere() || !s.cr
 // runsHere reports whether callbacks run on this goroutine. mu held.
 func (s *Server[T]) runsHere() bool { return s.crowd == nil || s.crowd.loop.OnLoop() }
 
-func (s *Server[T]) tellAll(*event) {}
+func (s *Server[T]) tellAll(signal, int64) {}
 
 func (s *Server[T]) runElsewhere() {
 	go func() {

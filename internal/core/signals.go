@@ -20,21 +20,21 @@ func (s *Socket) hears(sig signal) bool {
 func (s *Socket) listened() bool { return s.cb.any() || s.home != nil && s.home.all != nil }
 
 // tellAll tells the functions that all sockets of a home have in common.
-func (s *Socket) tellAll(ev *event) {
+func (s *Socket) tellAll(sig signal, arg int64) {
 	if s.home == nil || s.home.all == nil {
 		return
 	}
 	all := s.home.all
 	s.mu.Unlock() // and not locked again if one of them does not return
 	switch {
-	case ev.sig == sigReadyRead && all.ReadyRead != nil:
+	case sig == sigReadyRead && all.ReadyRead != nil:
 		all.ReadyRead(s)
-	case ev.sig == sigDisconnected && all.Disconnected != nil:
+	case sig == sigDisconnected && all.Disconnected != nil:
 		all.Disconnected(s)
-	case ev.sig == sigBytesWritten && all.BytesWritten != nil:
-		all.BytesWritten(s, ev.arg)
-	case ev.sig == sigErrorOccurred && all.ErrorOccurred != nil:
-		all.ErrorOccurred(s, sock.SocketError(ev.arg))
+	case sig == sigBytesWritten && all.BytesWritten != nil:
+		all.BytesWritten(s, arg)
+	case sig == sigErrorOccurred && all.ErrorOccurred != nil:
+		all.ErrorOccurred(s, sock.SocketError(arg))
 	}
 	s.mu.Lock()
 }

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -39,17 +38,17 @@ type Socket struct {
 	ended  bool // the peer has ended the connection, and a callback, a wait or a never-waiting member has met that
 	ending bool // somebody is taking the steps from Connected to Unconnected
 	untold bool // the peer's end, which no callback was told
-	held   bool // nobody has taken the connection yet
 
 	// At a loop.
-	unheard  bool // something has come that no callback was there to hear
-	summoned bool // the loop is to run what callbacks are due
-	room     bool // the loop tells of room to write
-	full     bool // the last read has filled its buffer: there may be more
-	filled   bool // bytes were buffered since the callbacks were told
-	fresh    bool // and then others, which came meanwhile
-	staged   bool // what callbacks have written is in the home's hands
-	lent     bool // others may have a duplicate of the descriptor
+	unheard  bool        // something has come that no callback was there to hear
+	summoned bool        // the loop is to run what callbacks are due
+	asked    loop.Events // what the loop watches for
+	rest     rest        // what the last read has left
+	reads    bool        // its callbacks have read all that they were told of
+	filled   bool        // bytes were buffered since the callbacks were told
+	fresh    bool        // and then others, which came meanwhile
+	staged   bool        // what callbacks have written is in the home's hands
+	lent     bool        // others may have a duplicate of the descriptor
 }
 
 // A flow is the state of a connection's two directions.
@@ -78,6 +77,8 @@ type flow struct {
 
 	broken error       // why wbuf could not be sent while the loop stood still
 	expiry *time.Timer // of the write deadline, at a loop
+	known  int         // unread bytes of which the loop is going to tell once more, though its callbacks know of them; 0: none
+	hung   bool        // and of a hang-up
 
 	attempt *attempt
 	corpse  Transport // left by a connection that has ended, to be closed once mu is free
@@ -150,6 +151,9 @@ func (s *Socket) unlock() {
 // when they have returned, as an event loop would. mu held, and let go of meanwhile: the caller must look whether the epoch is still the
 // same.
 func (s *Socket) fire() {
+	if s.idle() {
+		return
+	}
 	for turns := 0; ; turns++ {
 		if f := s.flow; f != nil && f.corpse != nil {
 			t := f.corpse
@@ -172,6 +176,9 @@ func (s *Socket) fire() {
 		s.flushWritten()
 	}
 }
+
+// idle reports whether fire would do nothing. mu held.
+func (s *Socket) idle() bool { return s.cb.due == nil && (s.flow == nil || s.flow.corpse == nil) }
 
 // due reports whether fire would do something about callbacks. mu held.
 func (s *Socket) due() bool { return s.cb.pending() && (s.runsHere() || !s.summoned) }
@@ -212,6 +219,7 @@ func (s *Socket) attach(t Transport) error {
 			return err
 		}
 		if err := s.settle(fd); err != nil {
+			s.fd = 0
 			sock.FromFd(uintptr(fd)).Close()
 			return err
 		}
@@ -233,7 +241,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	s.epoch++
 	s.end, s.mode, s.err = end, mode, nil
 	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
-	s.unheard, s.room, s.full, s.lent = false, false, false, false
+	s.unheard, s.asked, s.rest, s.lent = false, 0, untouched, false
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()
@@ -282,7 +290,7 @@ func (s *Socket) peerEnded(op string, cause error) {
 		return
 	}
 	s.unstage()
-	if s.home == nil || s.flow != nil || cause != io.EOF {
+	if s.home == nil || s.flow != nil { // else nothing is buffered, and nothing unread
 		f := s.flows()
 		limit := f.limit
 		f.limit = 0 // nothing else can keep what is unread from here on; the system's buffer bounds it
@@ -300,19 +308,26 @@ func (s *Socket) peerEnded(op string, cause error) {
 	}
 	s.ended, s.ending = true, true
 	s.fail(op, cause)
-	s.then(func() {
-		if s.state == sock.ClosingState {
-			s.finish()
-			return
-		}
-		s.setState(sock.ClosingState)
-		s.then(s.finish)
-	})
+	s.then((*Socket).closeEnded)
+}
+
+// closeEnded goes on from peerEnded. mu held, and let go of while callbacks run.
+func (s *Socket) closeEnded() {
+	if s.state == sock.ClosingState {
+		s.finish()
+		return
+	}
+	s.setState(sock.ClosingState)
+	s.then((*Socket).finish)
 }
 
 // then runs the callbacks that are due, and takes the next step if the connection is still the same. A callback that panics or ends its
 // goroutine does not keep the step from being taken. mu held, and let go of while callbacks run.
-func (s *Socket) then(step func()) {
+func (s *Socket) then(step func(*Socket)) {
+	if s.idle() {
+		step(s)
+		return
+	}
 	epoch := s.epoch
 	fired := false
 	defer func() {
@@ -320,7 +335,7 @@ func (s *Socket) then(step func()) {
 			go func() {
 				s.mu.Lock()
 				if s.epoch == epoch {
-					step()
+					step(s)
 				}
 				s.unlock()
 			}()
@@ -329,7 +344,7 @@ func (s *Socket) then(step func()) {
 	s.fire()
 	fired = true
 	if s.epoch == epoch {
-		step()
+		step(s)
 	}
 }
 
@@ -389,7 +404,7 @@ func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode)
 
 // Hold makes a new socket own a connection that nobody has taken yet. It needs no transport until Take.
 func (s *Socket) Hold(end Endpoint, fd int) {
-	s.end, s.mode, s.state, s.fd, s.held = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1, true
+	s.end, s.mode, s.state, s.fd = end, sock.ReadWrite, sock.ConnectedState, int32(fd)+1
 }
 
 // Release gives up a connection that nobody has taken yet, and the use of the socket, for the connection's descriptor.
@@ -397,9 +412,12 @@ func (s *Socket) Release() sock.Descriptor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := sock.FromFd(uintptr(s.fd - 1))
-	s.fd, s.held, s.state = 0, false, sock.UnconnectedState
+	s.fd, s.state = 0, sock.UnconnectedState
 	return d
 }
+
+// held reports whether nobody has taken the connection yet. mu held.
+func (s *Socket) held() bool { return s.fd != 0 && s.t == nil }
 
 // Pending returns the descriptor of a connection that Hold has kept and nobody has taken yet.
 func (s *Socket) Pending() int { return int(s.fd - 1) }
@@ -416,7 +434,7 @@ func (s *Socket) Take(home *Home) error {
 		}
 		return nil
 	}
-	if !s.held {
+	if !s.held() {
 		return nil
 	}
 	fd := int(s.fd - 1)
@@ -425,14 +443,13 @@ func (s *Socket) Take(home *Home) error {
 		if err := s.settle(fd); err != nil {
 			return s.newError("accept", sock.CodeOf(err), err)
 		}
-		s.held = false
 		return nil
 	}
 	t, err := NewTransport(fd)
 	if err != nil {
 		return s.newError("accept", sock.CodeOf(err), err)
 	}
-	s.fd, s.held = 0, false
+	s.fd = 0
 	s.attached(t)
 	return nil
 }
@@ -528,7 +545,7 @@ func (s *Socket) Disconnect() {
 // finishWhenSent takes the step after Closing: to Unconnected, unless a callback has written meanwhile. mu held, and let go of while
 // callbacks run.
 func (s *Socket) finishWhenSent() {
-	s.then(func() {
+	s.then(func(*Socket) {
 		if s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
 			s.flushSoon(0)
 			return
@@ -596,9 +613,9 @@ func (s *Socket) Abort() {
 
 // drop closes a connection that nobody has taken. mu held.
 func (s *Socket) drop() {
-	if s.held {
+	if s.held() {
 		sock.FromFd(uintptr(s.fd - 1)).Close()
-		s.fd, s.held = 0, false
+		s.fd = 0
 	}
 	s.epoch++
 	s.setState(sock.UnconnectedState)
