@@ -83,12 +83,7 @@ func TestDialThroughSocks5(t *testing.T) {
 }
 
 // refusing returns an address where nobody listens.
-func refusing(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
+func refusing(t testing.TB) string { return sockettest.Refusing(t).String() }
 
 func TestSocks5Request(t *testing.T) {
 	name255 := strings.Repeat("n", 255)

@@ -166,7 +166,7 @@ func TestLoopCallbacksInOrder(t *testing.T) {
 	refused := closeLater(t, new(tcp.Socket))
 	must(t, refused.SetLoop(l))
 	log = watch(refused)
-	must(t, refused.ConnectToHost("127.0.0.1", unusedPort(t), 0))
+	must(t, refused.ConnectToHost("127.0.0.1", sockettest.Refusing(t).Port(), 0))
 	wantIs(t, "WaitForConnected", refused.WaitForConnected(sockettest.Long()), sock.ConnectionRefusedError)
 	log.comes(t, "HostLookupState", "ConnectingState", "ConnectionRefusedError", "UnconnectedState")
 }

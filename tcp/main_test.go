@@ -83,15 +83,6 @@ func at(host string, srv *tcp.Server) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(srv.ServerPort())))
 }
 
-// unusedPort returns a port of 127.0.0.1 on which nobody listens.
-func unusedPort(t testing.TB) uint16 {
-	t.Helper()
-	srv, err := tcp.Listen("127.0.0.1:0")
-	must(t, err)
-	defer srv.Close()
-	return srv.ServerPort()
-}
-
 func closeLater(t testing.TB, c *tcp.Socket) *tcp.Socket {
 	t.Helper()
 	if c == nil {

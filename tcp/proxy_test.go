@@ -107,7 +107,7 @@ func proxies(t *testing.T) map[string]struct {
 			io.Copy(io.Discard, c)
 		})
 	}
-	refused := proxy.Proxy{Type: proxy.Socks5Proxy, HostName: "127.0.0.1", Port: unusedPort(t)}
+	refused := proxy.Proxy{Type: proxy.Socks5Proxy, HostName: "127.0.0.1", Port: sockettest.Refusing(t).Port()}
 	unknown := proxy.Proxy{Type: proxy.Socks5Proxy, HostName: "no-such-proxy.invalid", Port: 1080}
 	return map[string]struct {
 		proxy.Proxy

@@ -86,7 +86,7 @@ func TestSocketConnectToHost(t *testing.T) {
 }
 
 func TestSocketConnectErrors(t *testing.T) {
-	refusing := unusedPort(t)
+	refusing := sockettest.Refusing(t).Port()
 	for name, test := range map[string]struct {
 		host   string
 		port   uint16
