@@ -1,0 +1,85 @@
+package local_test
+
+import (
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"anteroom/internal/sockettest"
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// Who leaves bytes unread is told once of each arrival, and not again and again.
+func TestLoopUnreadIsToldOnce(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	var told, reading atomic.Int64
+	got := make(chan string, 10)
+	c.OnReadyRead(func() {
+		told.Add(1)
+		if reading.Load() > 0 {
+			b := make([]byte, 100)
+			n, _ := c.ReadAvailable(b)
+			got <- string(b[:n])
+		}
+	})
+	for i, s := range []string{"a", "b", "c"} {
+		peer.Write([]byte(s))
+		sockettest.Eventually(t, "it is told", func() bool { return told.Load() > int64(i) })
+		sockettest.Stays(t, "it is told once", func() bool { return told.Load() == int64(i)+1 })
+	}
+	reading.Store(1)
+	peer.Write([]byte("d"))
+	if s := sockettest.Done(t, "it reads", got); s != "abcd" {
+		t.Errorf("it has read %q; want abcd", s)
+	}
+	peer.Write([]byte("e"))
+	if s := sockettest.Done(t, "it reads on", got); s != "e" {
+		t.Errorf("it has read %q; want e", s)
+	}
+	if n := told.Load(); n != 5 {
+		t.Errorf("it was told %d times; want 5", n)
+	}
+}
+
+// A read stops where descriptors came with the bytes, which are no bytes of the stream; what follows them is told of all the same.
+func TestLoopBytesBehindDescriptors(t *testing.T) {
+	for _, how := range []string{"read at once", "once left unread"} {
+		t.Run(how, func(t *testing.T) {
+			l := newLoop(t)
+			run(t, l)
+			c, peer := loopPair(t, l)
+			var told atomic.Int64
+			got := make(chan string, 100)
+			c.OnReadyRead(func() {
+				if told.Add(1) == 1 && how == "once left unread" {
+					return
+				}
+				b := make([]byte, 100)
+				n, _ := c.ReadAvailable(b)
+				got <- string(b[:n])
+			})
+			peer.Write([]byte("<"))
+			sockettest.Eventually(t, "it is told", func() bool { return told.Load() > 0 })
+			release := busy(t, l)
+			for range 5 {
+				null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				must(t, err)
+				must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+				peer.Write([]byte("."))
+			}
+			peer.Write([]byte(">"))
+			release()
+			var all strings.Builder
+			for want := "<fd.fd.fd.fd.fd.>"; all.Len() < len(want); {
+				all.WriteString(sockettest.Done(t, "more is read than "+all.String(), got))
+			}
+			if all.String() != "<fd.fd.fd.fd.fd.>" {
+				t.Errorf("it has read %q", all.String())
+			}
+		})
+	}
+}
