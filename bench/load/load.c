@@ -113,7 +113,7 @@ int main(int argc, char **argv) {
 			if (warming && t - t0 > warm) {
 				warming = 0, ops = 0, t0 = t;
 				start();
-			} else if (!warming && t - t0 > length)
+			} else if (!warming && ops && t - t0 > length)
 				finish(ops, t - t0, 0);
 			for (int i = 0; i < 50; i++, ops++) {
 				int fd = dial();
@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
 			warming = 0, ops = 0, t0 = t;
 			memset(histogram, 0, sizeof histogram);
 			start();
-		} else if (!warming && t - t0 > length)
+		} else if (!warming && ops && t - t0 > length)
 			finish(ops, t - t0, !stream);
 		for (int i = 0; i < n; i++, ops++) {
 			int fd = ready[i].data.fd;
