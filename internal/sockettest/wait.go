@@ -1,7 +1,9 @@
 package sockettest
 
 import (
+	"bytes"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -43,6 +45,13 @@ func holds(cond func() bool) bool {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// Running reports whether a goroutine is in a function whose name ends so, for who must know that a wait has begun.
+func Running(function string) bool {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	return bytes.Contains(all, []byte(function+"("))
 }
 
 // Stays looks for a short while whether cond goes on holding, and fails the test if it does not.
