@@ -12,10 +12,8 @@ import (
 // is where its callbacks run. Its descriptor is watched for bytes and the end from the time that it is attached; for room to write only while
 // some is wanted.
 //
-// Watching is edge-triggered, and a read that has not filled its buffer has left nothing. Where descriptors may come with the bytes that is
-// not so: a read stops at them, and who wants to know must ask with recvmsg, which costs a tenth of an echo more than recvfrom. Such a
-// socket is watched level-triggered instead, so that the system tells of what a read has left, for as long as its callbacks read what they
-// are told of: see sharpen.
+// Watching is edge-triggered, and a read that has not filled its buffer has left nothing. Where descriptors may come with the bytes a read also
+// stops at them; recvmsg tells.
 type Home struct {
 	loop   *loop.Loop
 	all    *Handler // what all of its sockets tell; nil: nothing
@@ -139,12 +137,8 @@ func (s *Socket) SetHome(op string, home *Home) error {
 // settle brings a connected socket to the loop. mu held; after an error fd is still the caller's.
 func (s *Socket) settle(fd int) error {
 	s.fd = int32(fd) + 1
-	s.reads = false
 	s.attached((*loopSide)(s))
 	s.asked = loop.Readable
-	if s.home.passes {
-		s.asked |= loop.Level
-	}
 	r, err := s.home.loop.Register(uintptr(fd), s.asked, s)
 	if err != nil {
 		s.t, s.made = nil, false
@@ -184,28 +178,6 @@ func (s *Socket) tellAgain() {
 	if s.home != nil && s.t != nil {
 		s.watchFor(s.asked)
 	}
-}
-
-// sharpen has the socket watched edge-triggered from now on: what was told stays unread, and the loop would tell of it again and again. It
-// will once more, which is no news if there is nothing but the known bytes. mu held.
-func (s *Socket) sharpen(known int, hung bool) {
-	if known > 0 {
-		f := s.flows()
-		f.known, f.hung = known, hung
-	}
-	s.watchFor(s.asked &^ loop.Level)
-}
-
-// isKnown reports whether the loop tells what sharpen has made it tell once more. mu held.
-func (s *Socket) isKnown(ev loop.Events) bool {
-	f := s.flow
-	if f == nil || f.known == 0 {
-		return false
-	}
-	known := f.known
-	f.known = 0
-	unread, _, err := s.t.Query()
-	return err == nil && unread == known && (f.hung || ev&loop.Hangup == 0)
 }
 
 // A rest says what is known of the bytes that are unread.
@@ -252,29 +224,7 @@ func (s *Socket) resume() {
 // Ready is called by the loop when something has happened to the descriptor.
 func (s *Socket) Ready(ev loop.Events) {
 	s.mu.Lock()
-	if s.asked&loop.Level == 0 {
-		s.ready(ev)
-		s.unlock()
-		return
-	}
-	epoch, known, hung := s.epoch, 0, ev&loop.Hangup != 0
-	if !s.reads && !hung && s.t != nil && s.hears(sigReadyRead) {
-		known, _, _ = s.t.Query() // in case that its callbacks leave it unread
-	}
-	if s.rest == drained {
-		s.rest = untouched
-	}
 	s.ready(ev)
-	switch {
-	case s.t == nil || s.epoch != epoch || s.asked&loop.Level == 0:
-	case hung:
-		known, _, _ = s.t.Query() // no more will come
-		s.sharpen(known, hung)
-	case s.rest == untouched:
-		s.sharpen(known, hung)
-	default:
-		s.reads = s.rest == drained
-	}
 	s.unlock()
 }
 
@@ -294,8 +244,7 @@ func (s *Socket) ready(ev loop.Events) {
 		}
 	}
 	switch {
-	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0 || s.isKnown(ev):
-		s.rest = untouched
+	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
 	case ev&loop.Hangup == 0:
 		s.arrived()
 	default:
@@ -332,10 +281,9 @@ func (s *Socket) arrived() (again bool) {
 		s.fill(-1)
 		return false
 	case !s.hears(sigReadyRead):
-		s.unheard, s.rest = true, untouched
+		s.unheard = true
 		return false
 	case s.cb.running(): // on a goroutine that is going to end
-		s.rest = untouched
 		s.cb.note(event{sig: sigReadyRead})
 		return false
 	}

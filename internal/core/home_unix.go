@@ -10,15 +10,11 @@ import (
 	"time"
 
 	"anteroom/internal/sysfd"
-	"anteroom/loop"
 	"golang.org/x/sys/unix"
 )
 
 func (t *loopSide) Read(p []byte) (int, error) {
-	if t.home.passes && t.asked&loop.Level == 0 {
-		if t.flow != nil {
-			t.flow.known = 0
-		}
+	if t.home.passes {
 		n, cut, errno := sysfd.ReadUpTo(int(t.Fd()), p)
 		t.rest = restOf(n == len(p) || cut)
 		return readResult(n, errno, p)

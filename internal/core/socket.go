@@ -44,7 +44,6 @@ type Socket struct {
 	summoned bool        // the loop is to run what callbacks are due
 	asked    loop.Events // what the loop watches for
 	rest     rest        // what the last read has left
-	reads    bool        // its callbacks have read all that they were told of
 	filled   bool        // bytes were buffered since the callbacks were told
 	fresh    bool        // and then others, which came meanwhile
 	staged   bool        // what callbacks have written is in the home's hands
@@ -77,8 +76,6 @@ type flow struct {
 
 	broken error       // why wbuf could not be sent while the loop stood still
 	expiry *time.Timer // of the write deadline, at a loop
-	known  int         // unread bytes of which the loop is going to tell once more, though its callbacks know of them; 0: none
-	hung   bool        // and of a hang-up
 
 	attempt *attempt
 	corpse  Transport // left by a connection that has ended, to be closed once mu is free
