@@ -374,6 +374,8 @@ func TestQLocalSocket_sendData(t *testing.T) {
 				wantState(t, c, sock.UnconnectedState)
 			}
 			c.DisconnectFromServer()
+			// A readyRead that is being told keeps its goroutine, which then tells the rest.
+			sockettest.Eventually(t, "the end is told", func() bool { return !canListen || log.count("disconnected") > 0 })
 			states := slices.DeleteFunc(log.all(), func(e string) bool { return e == "readyRead" })
 			want := []string{"ConnectingState", "HostNotFoundError", "UnconnectedState"}
 			if canListen {
