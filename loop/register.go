@@ -22,9 +22,6 @@ const (
 	// not, if they do not wait because of it. Without it nothing of the kind has happened; with it, reading tells. (On systems that have
 	// only poll(2) it may come with any bytes.)
 	Hangup = Events(poll.Hangup)
-	// Level asks Register and Modify for level-triggered watching: the handler is called in each turn for as long as the descriptor is
-	// ready. It is never told.
-	Level = Hangup << 1
 )
 
 // A Handler is what the loop calls when a registered descriptor is ready. Many connections can share the code of one without a closure for
@@ -47,8 +44,7 @@ func (r Registration) token() uint64 { return uint64(r.generation)<<32 | uint64(
 // Register watches a descriptor, which is the caller's and stays open until after Unregister, and has the loop call h when it becomes
 // ready for what on asks: Readable, Writable, both, or none, when only Hangup is told (and with kqueue nothing). Watching is
 // edge-triggered: h is called once for what is ready now, and once more each time that bytes arrive, or that room is made after there was
-// none. Who leaves bytes unread is not called again because of them. (Where the system has only poll(2), it is, some 10 ms later.) With Level
-// it is level-triggered.
+// none. Who leaves bytes unread is not called again because of them. (Where the system has only poll(2), it is, some 10 ms later.)
 //
 // It may be called from any goroutine. h may be called before it returns, if that is not the loop's. A descriptor can be registered once
 // at a loop, and may be a socket, a pipe, a terminal, or whatever else the system can watch; regular files are not. It fails with an error
@@ -58,14 +54,12 @@ func (l *Loop) Register(fd uintptr, on Events, h Handler) (Registration, error) 
 	if h == nil {
 		return Registration{}, newError(opWatch, sock.OperationError, errors.New("there is no handler"))
 	}
-	return l.register(fd, on&^Level, on&Level == 0, h)
+	return l.register(fd, on, true, h)
 }
 
 // Modify changes what the descriptor of a registration is watched for. What it is ready for already is told again. It may be called from
 // any goroutine. It fails with an OperationError if the registration is over.
-func (l *Loop) Modify(r Registration, fd uintptr, on Events) error {
-	return l.modify(r, fd, on&^Level, on&Level == 0)
-}
+func (l *Loop) Modify(r Registration, fd uintptr, on Events) error { return l.modify(r, fd, on, true) }
 
 // Unregister ends a registration: its handler is forgotten at once, and an event that has happened before, or in this turn, does not
 // reach it, nor whoever comes after it. A call of Ready that has begun on another goroutine may still be running.

@@ -57,40 +57,6 @@ func TestNotifyIsLevelTriggered(t *testing.T) {
 	})
 }
 
-// With Level a handler is told for as long as something is unread, and without it no more.
-func TestRegisterLevel(t *testing.T) {
-	each(t, func(t *testing.T, l *loop.Loop) {
-		fds := socketPair(t)
-		told := 0
-		enough, drained := make(chan struct{}), make(chan struct{})
-		r, err := l.Register(uintptr(fds[0]), loop.Readable|loop.Level, handlerFunc(func(ev loop.Events) {
-			if ev&loop.Level != 0 {
-				t.Errorf("Level is told: %v", ev)
-			}
-			switch told++; told {
-			case 3:
-				close(enough)
-			case 4:
-				var b [100]byte
-				unix.Read(fds[0], b[:])
-				close(drained)
-			}
-		}))
-		must(t, err)
-		unix.Write(fds[1], []byte("x"))
-		start(t, l)
-		sockettest.Done(t, "it is told three times", enough)
-		sockettest.Done(t, "it has read", drained)
-		on(t, l, func() {})
-		on(t, l, func() {
-			if told != 4 {
-				t.Errorf("it was told %d times; want 4", told)
-			}
-		})
-		l.Unregister(r, uintptr(fds[0]), true)
-	})
-}
-
 func TestRegisterTellsOfBytesRoomAndTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, l *loop.Loop) {
 		fds := socketPair(t)

@@ -54,7 +54,7 @@ const (
 func (s *Socket) Connect(end Endpoint, mode sock.OpenMode, limit time.Time, dial func() (Transport, error)) error {
 	s.mu.Lock()
 	a := &attempt{dial: dial, limit: limit, delay: firstRetry}
-	err := s.start(a, end, mode, sock.ConnectingState, func() { s.try(a) })
+	err := s.start(a, end, mode, sock.ConnectingState, func(*Socket) { s.try(a) })
 	if err == nil {
 		err = a.err
 	}
@@ -67,7 +67,7 @@ func (s *Socket) ConnectBackground(end Endpoint, mode sock.OpenMode, timeout tim
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	a := &attempt{cancel: cancel}
 	s.mu.Lock()
-	err := s.start(a, end, mode, sock.HostLookupState, func() { go s.dial(ctx, a, dial) })
+	err := s.start(a, end, mode, sock.HostLookupState, func(*Socket) { go s.dial(ctx, a, dial) })
 	if err != nil {
 		cancel()
 	}
@@ -85,7 +85,7 @@ func (s *Socket) ConnectDialing(ctx context.Context, end Endpoint, mode sock.Ope
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &attempt{cancel: cancel}
-	err := s.start(a, end, mode, sock.HostLookupState, func() {
+	err := s.start(a, end, mode, sock.HostLookupState, func(*Socket) {
 		s.mu.Unlock()
 		s.dial(ctx, a, dial)
 		s.mu.Lock()
@@ -157,7 +157,7 @@ func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.Ope
 		return err
 	}
 	a := &attempt{dial: dial, limit: limit, delay: firstRetry}
-	err := s.start(a, end, mode, sock.ConnectingState, func() { s.try(a) })
+	err := s.start(a, end, mode, sock.ConnectingState, func(*Socket) { s.try(a) })
 	if err != nil {
 		s.unlock()
 		return err
@@ -178,7 +178,7 @@ func (s *Socket) ConnectContext(ctx context.Context, end Endpoint, mode sock.Ope
 }
 
 // start begins an attempt, in a state, with a first step. It fails only if the socket is in use. mu held, and let go of while callbacks run.
-func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.State, step func()) error {
+func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.State, step func(*Socket)) error {
 	if s.state != sock.UnconnectedState {
 		return s.fail("connect", &stateError{s.state})
 	}
@@ -186,7 +186,7 @@ func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.
 	s.begin(end, mode)
 	s.flows().attempt = a
 	s.setState(state)
-	s.then(func(*Socket) { step() })
+	s.then(step)
 	return nil
 }
 

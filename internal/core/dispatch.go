@@ -195,39 +195,7 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 		return
 	}
 	d.due = telling
-	finished := false
-	defer func() {
-		if !finished {
-			d.letDown(mu, h)
-		}
-	}()
-	for cb := d.first; cb != nil; cb = cb.next {
-		if cb.dead || cb.sig != sig || cb.since > 0 {
-			continue
-		}
-		mu.Unlock()
-		cb.f()
-		mu.Lock()
-	}
-	h.tellAll(sig, 0)
-	finished = true
-	if d.due == telling || len(d.due.queue) == 0 {
-		d.done()
-	} else {
-		d.start(mu, d.due.shift(), h)
-	}
-}
-
-// letDown goes on after a callback that has panicked or ended its goroutine: the others are still owed their events.
-func (d *dispatcher) letDown(mu *sync.Mutex, h host) {
-	mu.Lock()
-	if d.due != telling && len(d.due.queue) > 0 {
-		d.due.running = false
-	} else {
-		d.done()
-	}
-	mu.Unlock()
-	h.runElsewhere()
+	d.start(mu, event{sig: sig, count: 1}, h)
 }
 
 // run runs the callbacks that are due, unless they are running. It reports whether it ran any. mu held, and let go of meanwhile.
@@ -244,9 +212,17 @@ func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
 func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	finished := false
 	defer func() {
-		if !finished {
-			d.letDown(mu, h)
+		if finished {
+			return
 		}
+		mu.Lock() // a callback has let us down: the others are still owed their events
+		if d.due != telling && len(d.due.queue) > 0 {
+			d.due.running = false
+		} else {
+			d.done()
+		}
+		mu.Unlock()
+		h.runElsewhere()
 	}()
 	for {
 		if ev.do != nil {
@@ -266,7 +242,7 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 				h.tellAll(ev.sig, ev.arg)
 			}
 		}
-		if len(d.due.queue) == 0 {
+		if d.due == telling || len(d.due.queue) == 0 {
 			break
 		}
 		ev = d.due.shift()

@@ -72,9 +72,7 @@ func (s *Socket) unstage() int64 {
 	out := s.home.out
 	n, err := s.t.Write(out)
 	if n > 0 {
-		if s.hears(sigBytesWritten) {
-			s.cb.note(event{sig: sigBytesWritten, arg: int64(n)})
-		}
+		s.post(event{sig: sigBytesWritten, arg: int64(n)})
 		if s.flow != nil {
 			s.flow.sent += int64(n)
 		}
@@ -180,22 +178,6 @@ func (s *Socket) tellAgain() {
 	}
 }
 
-// A rest says what is known of the bytes that are unread.
-type rest uint8
-
-const (
-	untouched rest = iota // nothing was read
-	drained               // the last read has found less than it wanted
-	full                  // the last read has filled its buffer, or has stopped early: there may be more
-)
-
-func restOf(more bool) rest {
-	if more {
-		return full
-	}
-	return drained
-}
-
 // summon has the loop run the callbacks that are due. mu held.
 func (s *Socket) summon() {
 	if !s.summoned && s.cb.pending() {
@@ -224,17 +206,13 @@ func (s *Socket) resume() {
 // Ready is called by the loop when something has happened to the descriptor.
 func (s *Socket) Ready(ev loop.Events) {
 	s.mu.Lock()
-	s.ready(ev)
-	s.unlock()
-}
-
-// ready handles what has happened to the descriptor. mu held, and let go of while callbacks run.
-func (s *Socket) ready(ev loop.Events) {
 	switch {
 	case s.t == nil || s.home == nil:
+		s.mu.Unlock()
 		return
 	case !s.home.here(): // it was moved since it asked to be looked at
 		s.home.loop.Post(s.lookAtLoop)
+		s.mu.Unlock()
 		return
 	}
 	if f := s.flow; f != nil {
@@ -250,6 +228,7 @@ func (s *Socket) ready(ev loop.Events) {
 	default:
 		s.hungUp()
 	}
+	s.unlock()
 }
 
 // roomMade goes on sending. mu held, and let go of while callbacks run.
@@ -289,23 +268,23 @@ func (s *Socket) arrived() (again bool) {
 	}
 	for turns := 1; ; turns++ {
 		epoch, before := s.epoch, s.readSoFar()
-		s.rest, s.filled, s.fresh = untouched, false, false
+		s.full, s.filled, s.fresh = false, false, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
 		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return false
 		}
 		left := s.flow != nil && s.flow.rbuf.len() > 0 && (s.fresh || s.flow.consumed > before)
-		if s.rest != full && !left {
+		if !s.full && !left {
 			return false
 		}
 		if turns == mostTurns { // others want their turn
-			s.rest = full
+			s.full = true
 			s.home.loop.Post(s.lookAtLoop)
 			return true
 		}
 		if !left && !hasBytes(int(s.fd-1)) {
-			s.rest = drained
+			s.full = false
 			return false
 		}
 	}
@@ -325,7 +304,7 @@ func (s *Socket) hungUp() {
 		return
 	}
 	unread, cause := peek(int(s.fd - 1))
-	if unread || s.rest == full {
+	if unread || s.full {
 		epoch := s.epoch
 		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return
@@ -345,11 +324,7 @@ func (s *Socket) hungUp() {
 }
 
 // lookAtLoop looks for bytes and the end, on the loop.
-func (s *Socket) lookAtLoop() {
-	s.mu.Lock()
-	s.ready(loop.Readable | loop.Hangup)
-	s.unlock()
-}
+func (s *Socket) lookAtLoop() { s.Ready(loop.Readable | loop.Hangup) }
 
 // flushAtLoop is the flusher of a socket at a loop.
 func (s *Socket) flushAtLoop() {

@@ -16,11 +16,11 @@ import (
 func (t *loopSide) Read(p []byte) (int, error) {
 	if t.home.passes {
 		n, cut, errno := sysfd.ReadUpTo(int(t.Fd()), p)
-		t.rest = restOf(n == len(p) || cut)
+		t.full = n == len(p) || cut
 		return readResult(n, errno, p)
 	}
 	n, err := readFd(t.Fd(), p)
-	t.rest = restOf(n == len(p))
+	t.full = n == len(p)
 	return n, err
 }
 

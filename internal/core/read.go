@@ -61,7 +61,7 @@ func (s *Socket) readNow(p []byte, recv func(uintptr, []byte) (int, error)) (int
 		n, err = s.t.Read(p)
 	} else {
 		n, err = recv(s.t.Fd(), p)
-		s.rest = restOf(n > 0) // it may have stopped at descriptors
+		s.full = n > 0 // it may have stopped at descriptors
 	}
 	if n > 0 {
 		s.wasConsumed(n)

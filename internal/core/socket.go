@@ -43,7 +43,7 @@ type Socket struct {
 	unheard  bool        // something has come that no callback was there to hear
 	summoned bool        // the loop is to run what callbacks are due
 	asked    loop.Events // what the loop watches for
-	rest     rest        // what the last read has left
+	full     bool        // the last read has filled its buffer: there may be more
 	filled   bool        // bytes were buffered since the callbacks were told
 	fresh    bool        // and then others, which came meanwhile
 	staged   bool        // what callbacks have written is in the home's hands
@@ -238,7 +238,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	s.epoch++
 	s.end, s.mode, s.err = end, mode, nil
 	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
-	s.unheard, s.asked, s.rest, s.lent = false, 0, untouched, false
+	s.unheard, s.asked, s.full, s.lent = false, 0, false, false
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()
