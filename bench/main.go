@@ -1,159 +1,319 @@
-// Command bench measures this library's servers beside their peers, on the same work, in one run: see README.md.
+// Bench measures anteroom beside its peers: raw C epoll, Go's net, netpoll, gnet, Qt and Node.js. It builds what it needs, and lets the servers
+// take turns, each in a process of its own, under one load generator. README.md in this directory says how to read what it prints.
+//
+//	go run .              five rounds of everything
+//	go run . --quick      two minutes
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 )
 
+const help = `bench measures anteroom beside its peers, on this machine
+
+Usage: go run . [FLAG…]     in the directory bench
+
+      --quick              fewer measures and rounds: two minutes
+      --rounds N           how often all servers take their turns (5; quick: 3)
+      --only MEASURES      of pp1,echo10,echo100,echo1000,echo10000,sparse,
+                           stream,stream1,push64,conn,connreq,idle
+      --servers NAMES      of c-epoll,go-net,anteroom-loop,loop-callbacks,
+                           anteroom,netpoll,gnet,qt,node
+      --transport NAMES    of unix,tcp
+      --run DURATION       how long to measure each time (600ms; quick: 200ms)
+      --idle N             idle connections whose memory is measured (18000;
+                           quick: 5000)
+      --json FILE          keep all that was found
+      --from FILE          measure nothing: show what an earlier run has kept
+      --readme             rewrite the tables and plots of README.md, and of the
+                           README.md above, between their bench:begin and
+                           bench:end marks
+      --check              exit with status 1 if a bar is missed
+
+The tables go to stdout, the rest to stderr.
+`
+
+type options struct {
+	quick, readme, check                 bool
+	rounds, idle                         int
+	run                                  time.Duration
+	only, servers, transport, json, from string
+	source                               string // the directory bench
+	command                              string // how this program was called
+}
+
 func main() {
-	runtime.LockOSThread() // the children end with the thread that has started them
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	var usage usageError
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
-	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	rounds := flags.Int("rounds", 5, "how often each server is measured; the tables show medians")
-	length := flags.Duration("time", 1500*time.Millisecond, "how long one measurement takes, after a warm-up of a quarter of it")
-	quick := flags.Bool("quick", false, "two minutes: 3 rounds of 250ms, the most telling measures, C, Go's net and this library")
-	servers := flags.String("servers", "", "only these servers, separated by commas; the first two are the bases of the ratios")
-	only := flags.String("only", "", "only measures whose names contain one of these words, separated by commas")
-	from := flags.String("from", "", "measure nothing: show what an earlier run has written with -json")
-	to := flags.String("json", "", "write all figures to this file")
-	readme := flags.String("readme", "", "put the tables into this file, between its lines <!-- bench:begin --> and <!-- bench:end -->")
-	flags.Parse(args)
-	switch {
-	case flags.NArg() > 0:
-		return fmt.Errorf("%q is no flag: bench takes flags only", flags.Arg(0))
-	case *rounds < 1 || *length < 10*time.Millisecond:
-		return fmt.Errorf("rounds is %d and time %v: at least 1 and 10ms", *rounds, *length)
+// A usageError is the caller's mistake.
+type usageError struct{ error }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
 	}
-	var r *results
-	if *from != "" {
-		r = new(results)
-		b, err := os.ReadFile(*from)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(b, r); err != nil {
-			return fmt.Errorf("%s was not written by -json: %w", *from, err)
-		}
+	if o.source, err = sourceDir(); err != nil {
+		return usageError{err}
+	}
+	var r *Results
+	if o.from != "" {
+		r, err = load(o.from)
 	} else {
-		ms, ss := measures, allServers
-		if *quick {
-			*rounds, *length = 3, 250*time.Millisecond
-			ms = slices.DeleteFunc(slices.Clone(ms), func(m measure) bool { return !m.quick })
-			ss = slices.DeleteFunc(slices.Clone(ss), func(s server) bool { return !s.quick })
-		}
-		var err error
-		if ss, err = chooseServers(ss, *servers); err != nil {
-			return err
-		}
-		if ms = chooseMeasures(ms, *only); len(ms) == 0 {
-			return fmt.Errorf("no measure's name contains %q", *only)
-		}
-		if r, err = measureAll(ss, ms, *rounds, *length); err != nil {
+		r, err = measureAll(ctx, o, stderr)
+	}
+	if err != nil {
+		return err
+	}
+	if o.json != "" {
+		if err := r.save(o.json); err != nil {
 			return err
 		}
 	}
-	text := r.markdown()
-	fmt.Print(text)
-	if *to != "" {
-		b, err := json.MarshalIndent(r, "", "\t")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(*to, append(b, '\n'), 0o644); err != nil {
+	for _, line := range r.about() {
+		fmt.Fprintln(stdout, line)
+	}
+	for _, t := range r.tables() {
+		t.writeText(stdout)
+	}
+	if o.readme {
+		if err := r.rewriteReadmes(o.source, stderr); err != nil {
 			return err
 		}
 	}
-	if *readme != "" {
-		return replaceBetween(*readme, text)
+	if o.check {
+		return check(r)
 	}
 	return nil
 }
 
-func chooseServers(all []server, names string) ([]server, error) {
-	if names == "" {
-		return all, nil
-	}
-	var chosen []server
-	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(allServers, func(s server) bool { return s.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no server %q: there are %s", name, serverNames(allServers))
+// check says which bars were missed.
+func check(r *Results) error {
+	var missed []string
+	measured := 0
+	for _, v := range r.judge() {
+		if !v.found.ok() {
+			continue
 		}
-		chosen = append(chosen, allServers[i])
+		measured++
+		if !v.met() {
+			missed = append(missed, fmt.Sprintf("  %s: %s wanted, %s found", v.what(), v.want(), v.got()))
+		}
 	}
-	return chosen, nil
+	if n, example := r.failures(); n > 0 {
+		missed = append(missed, fmt.Sprintf("  %d runs failed, such as %s", n, example))
+	}
+	if measured == 0 {
+		return errors.New("nothing was measured that a bar is about")
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("of %d bars that were measured, not all were met:\n%s", measured, strings.Join(missed, "\n"))
+	}
+	return nil
 }
 
-func chooseMeasures(all []measure, words string) []measure {
-	return slices.DeleteFunc(slices.Clone(all), func(m measure) bool {
-		for word := range strings.SplitSeq(words, ",") {
-			if strings.Contains(m.name, word) {
-				return false
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&o.quick, "quick", false, "")
+	f.BoolVar(&o.readme, "readme", false, "")
+	f.BoolVar(&o.check, "check", false, "")
+	f.IntVar(&o.rounds, "rounds", 0, "")
+	f.IntVar(&o.idle, "idle", 0, "")
+	f.DurationVar(&o.run, "run", 0, "")
+	f.StringVar(&o.only, "only", "", "")
+	f.StringVar(&o.servers, "servers", "", "")
+	f.StringVar(&o.transport, "transport", "", "")
+	f.StringVar(&o.json, "json", "", "")
+	f.StringVar(&o.from, "from", "", "")
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stderr, help)
+		return o, err
+	case err == nil && f.NArg() > 0:
+		err = fmt.Errorf("it takes no argument: %q", f.Arg(0))
+	case err == nil && (o.rounds < 0 || o.idle < 0 || o.run < 0):
+		err = errors.New("--rounds, --idle and --run take positive values")
+	}
+	if err != nil {
+		return o, usageError{fmt.Errorf("%w (--help says more)", err)}
+	}
+	o.command = "go run ."
+	f.Visit(func(g *flag.Flag) { // what decides about the figures, and no names of files
+		switch g.Name {
+		case "quick":
+			o.command += " --quick"
+		case "rounds", "idle", "run", "only", "servers", "transport":
+			o.command += " --" + g.Name + " " + g.Value.String()
+		}
+	})
+	rounds, idle, run := 5, 18000, 600*time.Millisecond
+	if o.quick {
+		rounds, idle, run = 3, 5000, 200*time.Millisecond
+	}
+	if o.rounds == 0 {
+		o.rounds = rounds
+	}
+	if o.idle == 0 {
+		o.idle = idle
+	}
+	if o.run == 0 {
+		o.run = run
+	}
+	return o, nil
+}
+
+// sourceDir returns this module's directory, which is the working directory or the directory bench in it.
+func sourceDir() (string, error) {
+	for _, dir := range []string{".", "bench"} {
+		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(data), "module anteroom/bench\n") {
+			return filepath.Abs(dir)
+		}
+	}
+	return "", errors.New("run it in the directory bench of the sources: go -C bench run .")
+}
+
+// measureAll builds the servers and measures them.
+func measureAll(ctx context.Context, o options, log io.Writer) (*Results, error) {
+	p := plan{rounds: o.rounds, idleRounds: (o.rounds + 1) / 2, run: o.run, warm: o.run / 3, idle: o.idle}
+	var err error
+	name := func(m measure) string { return m.name }
+	if p.measures, err = selectNamed("measure", o.only, measures, name); err != nil {
+		return nil, usageError{err}
+	}
+	if o.quick && o.only == "" {
+		p.measures = nil
+		for _, m := range measures {
+			if m.quick {
+				p.measures = append(p.measures, m)
 			}
 		}
-		return true
-	})
-}
+		p.idleRounds = 1
+	}
+	if p.transports, err = selectNamed("transport", o.transport, transports, func(s string) string { return s }); err != nil {
+		return nil, usageError{err}
+	}
+	wanted, err := selectNamed("server", o.servers, servers(), func(s server) string { return s.name })
+	if err != nil {
+		return nil, usageError{err}
+	}
 
-// measureAll measures in rounds: each measure on every server in turn, so that what the machine does meanwhile hits all alike.
-func measureAll(ss []server, ms []measure, rounds int, length time.Duration) (*results, error) {
-	dir, err := os.MkdirTemp("", "bench")
+	cores, err := allowedCores()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if err := build(dir, ss); err != nil {
+	p.server, p.client = pickCores(cores, siblings)
+	if p.server == p.client {
+		fmt.Fprintln(log, "there is one core only: server and client share it, and rates and latencies mean little")
+	}
+	files, leftOut, err := p.fitFiles(log)
+	if err != nil {
 		return nil, err
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	r := &results{Machine: describe(), Rounds: rounds, Time: length.String()}
-	r.LoadBefore = loadAverage()
-	for _, s := range ss {
-		if s.missing != "" {
-			r.Missing = append(r.Missing, s.name+": "+s.missing)
-			fmt.Fprintln(os.Stderr, "left out:", s.name+":", s.missing)
+
+	if p.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(p.dir)
+	b := &builder{source: o.source, dir: p.dir}
+	r := &Results{Format: resultsFormat, LeftOut: leftOut, Command: o.command, Start: time.Now(), Rounds: p.rounds,
+		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), Machine: describeMachine(ctx, b)}
+	r.Machine.Cores, r.Machine.Server, r.Machine.Client, r.Machine.Files = len(cores), p.server, p.client, files
+	if p.load, err = b.load(ctx); err != nil {
+		return nil, err
+	}
+	for _, s := range wanted {
+		fmt.Fprintf(log, "building %s\n", s.name)
+		argv, version, err := s.build(ctx, b, s.name)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			fmt.Fprintf(log, "left out: %s: %v\n", s.name, err)
+			r.LeftOut = append(r.LeftOut, Peer{Name: s.name, Why: err.Error()})
 			continue
 		}
-		r.Servers = append(r.Servers, s.name)
+		s.argv = argv
+		p.servers = append(p.servers, s)
+		r.Servers = append(r.Servers, Peer{Name: s.name, Version: version})
 	}
-	for i, m := range ms {
-		fmt.Fprintf(os.Stderr, "%d of %d: %s\n", i+1, len(ms), m.name)
-		row := row{Measure: m.name, Figures: make(map[string][]figures)}
-		for range rounds {
-			for _, s := range ss {
-				if s.missing != "" {
-					continue
-				}
-				select {
-				case <-interrupted:
-					return nil, fmt.Errorf("interrupted")
-				default:
-				}
-				f, err := m.take(dir, s, length)
-				if err != nil {
-					return nil, fmt.Errorf("%s on %s: %w", m.name, s.name, err)
-				}
-				row.Figures[s.name] = append(row.Figures[s.name], f)
-			}
-		}
-		r.Rows = append(r.Rows, row)
+	if len(p.servers) == 0 {
+		return nil, errors.New("no server could be built")
 	}
-	r.LoadAfter = loadAverage()
+
+	total, steal := cpuTimes(firstLine("/proc/stat"))
+	progress := newProgress(log)
+	r.Runs, err = p.execute(ctx, progress.done)
+	progress.end()
+	if err != nil {
+		return nil, err
+	}
+	total2, steal2 := cpuTimes(firstLine("/proc/stat"))
+	if total2 > total {
+		r.Machine.Steal = 100 * float64(steal2-steal) / float64(total2-total)
+	}
+	r.Machine.LoadEnd, r.End = loadAverage(), time.Now()
 	return r, nil
+}
+
+// fitFiles raises the limit of open files, leaves out the measures that still do not fit, and returns the limit and those measures.
+func (p *plan) fitFiles(log io.Writer) (files uint64, leftOut []Peer, err error) {
+	const others = 100 // descriptors that are no connections
+	need := 0
+	for _, m := range p.measures {
+		need = max(need, m.conns)
+		if m.load == "idle" {
+			need = max(need, p.idle)
+		}
+	}
+	if files, err = openFiles(uint64(need + others)); err != nil {
+		return 0, nil, err
+	}
+	room := int(min(files, 1<<30)) - others
+	var fit []measure
+	for _, m := range p.measures {
+		switch {
+		case m.conns > room:
+			why := fmt.Sprintf("it needs %d open files, the limit is %d: run it as root, or raise the hard limit (ulimit -Hn)", m.conns+others, files)
+			fmt.Fprintf(log, "left out: %s: %s\n", m.name, why)
+			leftOut = append(leftOut, Peer{Name: m.name, Why: why})
+			continue
+		case m.load == "idle" && p.idle > room:
+			fmt.Fprintf(log, "%s: only %d connections, for the limit of open files is %d: run it as root, or raise the hard limit (ulimit -Hn)\n", m.name, room, files)
+			p.idle = room
+		}
+		fit = append(fit, m)
+	}
+	p.measures = fit
+	if len(fit) == 0 {
+		return 0, nil, errors.New("nothing is left to measure")
+	}
+	return files, leftOut, nil
 }

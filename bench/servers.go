@@ -1,96 +1,136 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// A server is one program that is measured. It is started with an address and "echo" or "sink", and prints "ready" when it listens.
+// A server is one program that is measured.
 type server struct {
 	name  string
-	quick bool
-	build func(to string) ([]string, error) // returns the command line, without the address
-	args  []string                          // after the address and the mode
-
-	command []string
-	missing string // why it was left out
+	args  []string // after address and mode
+	only  string   // if not empty, the only measure that it takes part in
+	idle  int      // if not 0, with how many idle connections its memory is measured at most
+	heap  bool     // it answers SIGUSR1 with what is in use
+	build func(ctx context.Context, b *builder, name string) (argv []string, version string, err error)
+	argv  []string // what build has made
 }
 
-// allServers lists the limit first, then what Go programs use today: the bases of the ratios.
-var allServers = []server{
-	{name: "c-epoll", quick: true, build: buildC("servers/c-epoll/server.c")},
-	{name: "go-net", quick: true, build: buildGo("./servers/go-net")},
-	{name: "anteroom-loop", quick: true, build: buildGo("./servers/anteroom"), args: []string{"loop"}},
-	{name: "anteroom", quick: true, build: buildGo("./servers/anteroom"), args: []string{"blocking"}},
-	{name: "netpoll", build: buildGo("./servers/netpoll")},
-	{name: "qt", build: buildQt("servers/qt/server.cpp")},
-	{name: "node", build: func(string) ([]string, error) {
-		node, err := exec.LookPath("node")
-		return []string{node, "servers/node/server.js"}, err
-	}},
+// The servers, in the order in which they take turns and stand in tables. Qt asks the system about all connections in every turn: to open
+// 18,000 takes it a minute.
+func servers() []server {
+	return []server{
+		{name: "c-epoll", build: buildC},
+		{name: "go-net", heap: true, build: buildGo("")},
+		{name: "anteroom-loop", heap: true, build: buildGo("")},
+		{name: "loop-callbacks", args: []string{"callbacks"}, only: "idle", heap: true, build: buildLoopCallbacks},
+		{name: "anteroom", heap: true, build: buildGo("")},
+		{name: "netpoll", heap: true, build: buildGo("github.com/cloudwego/netpoll")},
+		{name: "gnet", heap: true, build: buildGo("github.com/panjf2000/gnet/v2")},
+		{name: "qt", idle: 5000, build: buildQt},
+		{name: "node", build: findNode},
+	}
 }
 
-func serverNames(ss []server) string {
-	var names []string
-	for _, s := range ss {
-		names = append(names, s.name)
-	}
-	return strings.Join(names, ", ")
+// A builder makes programs, from the sources in source, in dir.
+type builder struct {
+	source, dir string
 }
 
-// loadProgram is where the load generator is built.
-func loadProgram(dir string) string { return filepath.Join(dir, "load") }
+func (b *builder) run(ctx context.Context, argv ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = b.source
+	out, err := cmd.CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		if text != "" {
+			err = fmt.Errorf("%w: %s", err, lastLines(text, 3))
+		}
+		return "", fmt.Errorf("%s: %w", argv[0], err)
+	}
+	return text, nil
+}
 
-// build builds the load generator and the servers. A server that cannot be built is left out; what everything needs is an error.
-func build(dir string, ss []server) error {
-	if _, err := os.Stat("servers"); err != nil {
-		return fmt.Errorf("run it in the directory bench, as with go -C bench run .: %w", err)
+func lastLines(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+// load builds the load generator, without which nothing can be measured.
+func (b *builder) load(ctx context.Context) (string, error) {
+	exe := filepath.Join(b.dir, "load")
+	if _, err := b.run(ctx, "cc", "-O2", "-Wall", "-Iload", "-o", exe, "load/load.c"); err != nil {
+		return "", fmt.Errorf("the load generator needs a C compiler (cc): %w", err)
 	}
-	if _, err := buildC("load/load.c")(loadProgram(dir)); err != nil {
-		return fmt.Errorf("the load generator: %w", err)
+	return exe, nil
+}
+
+func buildC(ctx context.Context, b *builder, name string) ([]string, string, error) {
+	exe := filepath.Join(b.dir, name)
+	if _, err := b.run(ctx, "cc", "-O2", "-Wall", "-Iload", "-o", exe, "servers/c-epoll/server.c"); err != nil {
+		return nil, "", err
 	}
-	for i := range ss {
-		s := &ss[i]
-		command, err := s.build(filepath.Join(dir, s.name))
+	version, err := b.run(ctx, "cc", "--version")
+	version, _, _ = strings.Cut(version, "\n")
+	return []string{exe}, version + " -O2", err
+}
+
+// buildGo returns what builds a server in Go; module is the one that it measures, "" for Go's own and for anteroom.
+func buildGo(module string) func(context.Context, *builder, string) ([]string, string, error) {
+	return func(ctx context.Context, b *builder, name string) ([]string, string, error) {
+		exe := filepath.Join(b.dir, name)
+		if _, err := b.run(ctx, "go", "build", "-o", exe, "./servers/"+name); err != nil {
+			return nil, "", err
+		}
+		if module == "" {
+			return []string{exe}, "", nil
+		}
+		version, err := b.run(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Version}}", module)
+		return []string{exe}, version, err
+	}
+}
+
+// buildLoopCallbacks builds nothing of its own: it is anteroom-loop, called otherwise.
+func buildLoopCallbacks(ctx context.Context, b *builder, _ string) ([]string, string, error) {
+	return buildGo("")(ctx, b, "anteroom-loop")
+}
+
+func buildQt(ctx context.Context, b *builder, name string) ([]string, string, error) {
+	var failed []error
+	for _, module := range []string{"Qt6Network", "Qt5Network"} {
+		version, err := b.run(ctx, "pkg-config", "--modversion", module)
 		if err != nil {
-			s.missing = err.Error()
+			failed = append(failed, err)
 			continue
 		}
-		s.command = command
-	}
-	return nil
-}
-
-func compile(name string, args ...string) error {
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil && len(out) > 0 {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return err
-}
-
-func buildC(source string) func(string) ([]string, error) {
-	return func(to string) ([]string, error) { return []string{to}, compile("cc", "-O2", "-o", to, source) }
-}
-
-func buildGo(pkg string) func(string) ([]string, error) {
-	return func(to string) ([]string, error) { return []string{to}, compile("go", "build", "-o", to, pkg) }
-}
-
-// buildQt takes the newest Qt that is there.
-func buildQt(source string) func(string) ([]string, error) {
-	return func(to string) ([]string, error) {
-		for _, version := range []string{"6", "5"} {
-			out, err := exec.Command("pkg-config", "--cflags", "--libs", "Qt"+version+"Network").Output()
-			if err != nil {
-				continue
-			}
-			args := append([]string{"-std=c++17", "-O2", "-fPIC", "-o", to, source}, strings.Fields(string(out))...)
-			return []string{to}, compile("c++", args...)
+		flags, err := b.run(ctx, "pkg-config", "--cflags", "--libs", module)
+		if err != nil {
+			failed = append(failed, err)
+			continue
 		}
-		return nil, fmt.Errorf("pkg-config knows neither Qt6Network nor Qt5Network")
+		exe := filepath.Join(b.dir, name)
+		argv := []string{"c++", "-O2", "-std=c++17", "-fPIC", "servers/qt/server.cpp", "-o", exe}
+		if _, err := b.run(ctx, append(argv, strings.Fields(flags)...)...); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		return []string{exe}, "Qt " + version, nil
 	}
+	return nil, "", fmt.Errorf("it needs a C++ compiler, pkg-config and the development files of Qt 6 or Qt 5.15 (on Debian: qt6-base-dev): %w", errors.Join(failed...))
+}
+
+func findNode(ctx context.Context, b *builder, _ string) ([]string, string, error) {
+	exe, err := exec.LookPath("node")
+	if err != nil {
+		return nil, "", fmt.Errorf("it needs Node.js: %w", err)
+	}
+	version, err := b.run(ctx, exe, "--version")
+	if err != nil {
+		return nil, "", err
+	}
+	return []string{exe, filepath.Join(b.source, "servers/node/server.js")}, "Node.js " + version, nil
 }

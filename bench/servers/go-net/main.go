@@ -1,52 +1,35 @@
-// Command go-net is package net's server: a goroutine for each connection.
-//
-//	go-net ADDRESS echo|sink
+//go:build linux
+
+// Server go-net is the standard library's net: a goroutine for each connection, and one Write for each message that it pushes.
 package main
 
 import (
-	"fmt"
 	"net"
-	"os"
-	"strings"
+
+	"anteroom/bench/servers/internal/serve"
 )
 
 func main() {
-	network, addr := "tcp", "127.0.0.1:"+os.Args[1]
-	if strings.HasPrefix(os.Args[1], "/") {
-		network, addr = "unix", os.Args[1]
-	}
-	l, err := net.Listen(network, addr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "go-net:", err)
-		os.Exit(1)
-	}
-	fmt.Println("ready")
+	network, address, mode := serve.Args()
+	l, err := net.Listen(network, address)
+	serve.Check(err)
+	serve.Ready()
 	for {
 		c, err := l.Accept()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "go-net:", err)
-			os.Exit(1)
+		serve.Check(err)
+		if mode == "close" {
+			c.Close()
+			continue
 		}
-		go serve(c, os.Args[2] == "echo")
+		go serve.Blocking(c, mode, push)
 	}
 }
 
-func serve(c net.Conn, echo bool) {
-	defer c.Close()
-	size := 4 << 10
-	if !echo {
-		size = 64 << 10
-	}
-	buf := make([]byte, size)
-	for {
-		n, err := c.Read(buf)
-		if err != nil {
-			return
-		}
-		if echo {
-			if _, err := c.Write(buf[:n]); err != nil {
-				return
-			}
+func push(c net.Conn, n uint64) error {
+	for range n {
+		if _, err := c.Write(serve.Message); err != nil {
+			return err
 		}
 	}
+	return nil
 }

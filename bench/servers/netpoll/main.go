@@ -1,54 +1,84 @@
-// Command netpoll is the server of github.com/cloudwego/netpoll.
-//
-//	netpoll ADDRESS echo|sink
+//go:build linux
+
+// Server netpoll is github.com/cloudwego/netpoll, used as its documentation shows: OnRequest, the connection's own Reader and Writer, and what is
+// pushed gathers in the Writer until Flush.
 package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
+	"encoding/binary"
+
+	"anteroom/bench/servers/internal/serve"
 
 	"github.com/cloudwego/netpoll"
 )
 
 func main() {
-	network, addr := "tcp", "127.0.0.1:"+os.Args[1]
-	if strings.HasPrefix(os.Args[1], "/") {
-		network, addr = "unix", os.Args[1]
+	network, address, mode := serve.Args()
+	l, err := netpoll.CreateListener(network, address)
+	serve.Check(err)
+	request := map[string]netpoll.OnRequest{"echo": echo, "sink": sink, "push": push, "close": sink}[mode]
+	var options []netpoll.Option
+	if mode == "close" {
+		options = append(options, netpoll.WithOnConnect(func(ctx context.Context, c netpoll.Connection) context.Context {
+			c.Close()
+			return ctx
+		}))
 	}
-	echo := os.Args[2] == "echo"
-	l, err := netpoll.CreateListener(network, addr)
+	events, err := netpoll.NewEventLoop(request, options...)
+	serve.Check(err)
+	serve.Ready()
+	serve.Check(events.Serve(l))
+}
+
+func echo(_ context.Context, c netpoll.Connection) error {
+	r, w := c.Reader(), c.Writer()
+	p, err := r.Next(r.Len())
 	if err != nil {
-		fail(err)
+		return err
 	}
-	events, err := netpoll.NewEventLoop(func(_ context.Context, c netpoll.Connection) error {
-		r := c.Reader()
-		b, err := r.Next(r.Len())
-		if err != nil {
-			return err
-		}
-		if echo {
-			w := c.Writer()
-			to, err := w.Malloc(len(b))
+	room, err := w.Malloc(len(p))
+	if err != nil {
+		return err
+	}
+	copy(room, p)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return r.Release()
+}
+
+func sink(_ context.Context, c netpoll.Connection) error {
+	r := c.Reader()
+	if err := r.Skip(r.Len()); err != nil {
+		return err
+	}
+	return r.Release()
+}
+
+func push(_ context.Context, c netpoll.Connection) error {
+	r, w := c.Reader(), c.Writer()
+	p, err := r.Next(8)
+	if err != nil {
+		return err
+	}
+	n := binary.LittleEndian.Uint64(p)
+	if err := r.Release(); err != nil {
+		return err
+	}
+	for n > 0 {
+		batch := min(n, serve.Batch)
+		for range batch {
+			room, err := w.Malloc(serve.MessageSize)
 			if err != nil {
 				return err
 			}
-			copy(to, b)
-			if err := w.Flush(); err != nil {
-				return err
-			}
+			copy(room, serve.Message)
 		}
-		return r.Release()
-	})
-	if err != nil {
-		fail(err)
+		n -= batch
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
-	fmt.Println("ready")
-	fail(events.Serve(l))
-}
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, "netpoll:", err)
-	os.Exit(1)
+	return nil
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Results is all that a run of the benchmark found; --json keeps it, and --from reads it.
+type Results struct {
+	Format  int       `json:"format"`
+	Command string    `json:"command"` // what to call for the same figures
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end"`
+	Machine Machine   `json:"machine"`
+	Rounds  int       `json:"rounds"`
+	WarmMS  int       `json:"warm_ms"`
+	RunMS   int       `json:"run_ms"`
+	Servers []Peer    `json:"servers"`
+	LeftOut []Peer    `json:"left_out"` // servers and measures
+	Runs    []Run     `json:"runs"`
+}
+
+const resultsFormat = 1
+
+// A Peer is a server as a run knows it, or a measure that it could not take.
+type Peer struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	Why     string `json:"why,omitempty"` // of one that was left out
+}
+
+// A Run is one server at one measure in one round.
+type Run struct {
+	Round     int    `json:"round"` // from 1
+	Transport string `json:"transport"`
+	Measure   string `json:"measure"`
+	Server    string `json:"server"`
+	Error     string `json:"error,omitempty"`
+
+	Ops       uint64 `json:"ops,omitempty"`
+	NS        uint64 `json:"ns,omitempty"`            // how long they took
+	CPU       uint64 `json:"cpu_ns,omitempty"`        // the server's processor time for them
+	ClientCPU uint64 `json:"client_cpu_ns,omitempty"` // the load's
+	P50       uint64 `json:"p50_ns,omitempty"`
+	P99       uint64 `json:"p99_ns,omitempty"`
+
+	Conns int   `json:"conns,omitempty"`        // idle: how many connections the following are of
+	RSS   int64 `json:"rss_bytes,omitempty"`    // by how much the server's resident memory grew
+	InUse int64 `json:"in_use_bytes,omitempty"` // by how much its heap and stacks in use grew, after a collection
+	Heap  bool  `json:"in_use_known,omitempty"` // whether the server can say that
+}
+
+// A kind is one figure of a run.
+type kind int
+
+const (
+	cpu   kind = iota // the server's processor time for one operation, in nanoseconds
+	rate              // operations in a second
+	p50               // nanoseconds
+	p99               // nanoseconds
+	inUse             // bytes of heap and stacks a connection
+	rss               // bytes of resident memory a connection
+)
+
+// value returns a figure of the run, and whether it has that.
+func (r Run) value(k kind) (float64, bool) {
+	switch {
+	case r.Error != "":
+	case k == cpu && r.Ops > 0:
+		return float64(r.CPU) / float64(r.Ops), true
+	case k == rate && r.NS > 0:
+		return float64(r.Ops) / float64(r.NS) * 1e9, true
+	case k == p50 && r.P50 > 0:
+		return float64(r.P50), true
+	case k == p99 && r.P99 > 0:
+		return float64(r.P99), true
+	case k == inUse && r.Conns > 0 && r.Heap:
+		return float64(r.InUse) / float64(r.Conns), true
+	case k == rss && r.Conns > 0:
+		return float64(r.RSS) / float64(r.Conns), true
+	}
+	return 0, false
+}
+
+// rounds returns a figure of a server at a measure, by round.
+func (r *Results) rounds(transport, measure, server string, k kind) map[int]float64 {
+	by := make(map[int]float64)
+	for _, run := range r.Runs {
+		if run.Transport == transport && run.Measure == measure && run.Server == server {
+			if v, ok := run.value(k); ok {
+				by[run.Round] = v
+			}
+		}
+	}
+	return by
+}
+
+// figure sums up a figure over the rounds.
+func (r *Results) figure(transport, measure, server string, k kind) stat {
+	var v []float64
+	for _, x := range r.rounds(transport, measure, server, k) {
+		v = append(v, x)
+	}
+	return summarize(v)
+}
+
+// ratio sums up the same-round ratios of two servers' figures.
+func (r *Results) ratio(transport, measure, server, base string, k kind) stat {
+	return ratios(r.rounds(transport, measure, server, k), r.rounds(transport, measure, base, k))
+}
+
+// transports returns the transports that were measured, in the order of the tables.
+func (r *Results) transports() []string {
+	var t []string
+	for _, name := range transports {
+		for _, run := range r.Runs {
+			if run.Transport == name {
+				t = append(t, name)
+				break
+			}
+		}
+	}
+	return t
+}
+
+func (r *Results) save(file string) error {
+	data, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644)
+}
+
+func load(file string) (*Results, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	r := new(Results)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s is no result of this benchmark: %w", file, err)
+	}
+	if r.Format != resultsFormat {
+		return nil, fmt.Errorf("%s has format %d, this program reads %d", file, r.Format, resultsFormat)
+	}
+	return r, nil
+}
