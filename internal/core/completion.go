@@ -135,7 +135,10 @@ func (t *completionTransport) Query() (unread int, ended bool, err error) {
 	if t.closed {
 		return 0, false, net.ErrClosed
 	}
-	t.hold()
+	seen := t.news
+	if t.hold(); t.news != seen {
+		t.in.Tell() // who waits might not hear of it from the device any more
+	}
 	if unread = t.held.len(); unread == 0 && t.end != io.EOF {
 		err = t.end
 	}

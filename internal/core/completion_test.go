@@ -206,3 +206,55 @@ func TestCompletionTransportTellsOfEachArrivalOnce(t *testing.T) {
 		t.Errorf("the wait: %v", err)
 	}
 }
+
+// A deafDevice never tells: what it had to tell of was taken by somebody else before.
+type deafDevice struct {
+	Device
+	armed   chan struct{}
+	arrived chan []byte
+}
+
+func (d *deafDevice) Recv(p []byte) (int, error) {
+	select {
+	case b := <-d.arrived:
+		return copy(p, b), nil
+	default:
+		return 0, nil
+	}
+}
+
+func (d *deafDevice) Arm(func()) (bool, error) {
+	close(d.armed)
+	return false, nil
+}
+
+func (d *deafDevice) Close() error { return nil }
+
+// Who only asks what has arrived takes it from the device: whoever waits there is told.
+func TestCompletionQueryTellsWhoWaits(t *testing.T) {
+	dev := &deafDevice{armed: make(chan struct{}), arrived: make(chan []byte, 1)}
+	c := NewCompletionTransport(dev)
+	in, _ := c.Pollers()
+	read := make(chan int, 1)
+	go in.Wait(func(uintptr) bool {
+		n, _ := c.Read(make([]byte, 10))
+		if n > 0 {
+			read <- n
+		}
+		return n > 0
+	})
+	<-dev.armed
+	dev.arrived <- []byte("hello")
+	if n, _, err := c.Query(); n != 5 || err != nil {
+		t.Errorf("%d bytes are unread, %v; want 5", n, err)
+	}
+	select {
+	case n := <-read:
+		if n != 5 {
+			t.Errorf("%d bytes were read; want 5", n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nobody has told who waits")
+	}
+	c.Close()
+}
