@@ -50,6 +50,7 @@ const (
 	tcpScheme     = "tcp"
 	fdScheme      = "fd"
 	systemdScheme = "systemd"
+	pipePrefix    = `\\.\pipe\`
 )
 
 var unsupported = []string{"exec", "pipe", "tls"}
@@ -59,6 +60,7 @@ var unsupported = []string{"exec", "pipe", "tls"}
 //	NAME             a name in the temporary directory, as in Qt
 //	/PATH            a file
 //	@NAME            an abstract name
+//	\\.\pipe\NAME    a named pipe of Windows
 //	local:NAME       one of the above, whatever NAME looks like
 //	unix:PATH        a file, as other programs say it: a path without a leading slash begins in the working directory
 //	tcp:HOST:PORT    a TCP port; without HOST, of every address of this host
@@ -91,8 +93,12 @@ func readAddress(s string) (a address, f *failure) {
 	switch {
 	case s == "-":
 		return address{kind: stdio}, nil
+	case strings.HasPrefix(s, `\\`) && runtime.GOOS != "windows":
+		return address{kind: localName}, usage("there are no named pipes on this system: %s", s)
+	case strings.HasPrefix(s, `\\`) && !strings.HasPrefix(strings.ToLower(s), pipePrefix):
+		return address{kind: localName}, usage(`a pipe is one of this machine, as in %sNAME: %s`, pipePrefix, s)
 	case strings.HasPrefix(s, `\\`):
-		return address{kind: localName}, usage("Windows' pipes are not supported yet: %s", s)
+		return localAddress(s)
 	case !found:
 		return localAddress(s)
 	}

@@ -53,10 +53,13 @@ func TestParseAddress(t *testing.T) {
 		{in: "unix:@x", hint: "local:unix:@x"},
 		{in: "-", hint: "local:-"},
 		{in: `\\.\pipe\x`, hint: `local:\\.\pipe\x`},
+		{in: `\\host\pipe\x`, hint: `local:\\host\pipe\x`},
 	}
 	if !sockettest.HasFiles {
 		for i, test := range tests {
 			switch {
+			case test.in == `\\.\pipe\x`:
+				tests[i].name, tests[i].full, tests[i].hint = test.in, test.in, ""
 			case strings.EqualFold(test.in[:min(len(test.in), 6)], "unix:/"):
 				tests[i].full, tests[i].hint = "", "local:"+test.in // there are no such sockets
 			case test.full != "":

@@ -17,8 +17,9 @@ Usage: anteroom bridge [FLAG…] FROM TO
 FROM is served, and for each connection to it TO is connected to. What either
 side sends goes to the other one, without a limit but in pieces, so that the
 slower side sets the pace. The end of what a side sends is passed on, and the
-other direction goes on. If TO cannot be reached, only that connection ends. If
-a connection is reset, so is the one beside it.
+other direction goes on; on Windows, to a local name, with --once only.
+If TO cannot be reached, only that connection ends. If a connection is reset, so
+is the one beside it.
 
 For all addresses:
       --max-conns N         how many connections there are at once (default 4096);
@@ -67,7 +68,7 @@ func runBridge(w *world, args []string) error {
 		return err
 	}
 	if o.from.kind == stdio {
-		return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, o.to, o.dial) })
+		return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, o.to, o.dial, 0) })
 	}
 	caught, stop := w.signals() // before there is a file that has to be removed
 	defer stop()
@@ -225,6 +226,10 @@ func (b *bridge) carry(ctx context.Context, c conn) error {
 	if err != nil {
 		reset(c)
 	} else {
+		c = passEnds(c, false)
+		if b.o.once { // TO has one connection of this process
+			to = passEnds(to, true)
+		}
 		l.sides = [2]conn{c, to}
 		b.enter(l)
 		err = l.run(&b.vessels)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -10,10 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handOver returns a duplicate of a connection's descriptor for another process. A program expects that its stdin and stdout wait, but whether
-// a descriptor does is a property of what it leads to, which all duplicates share: after this the connection must not be used here, only
-// closed.
-func handOver(c conn) (*os.File, error) {
+// A handed is what a process is given as its stdin and stdout: the connection itself.
+type handed struct{ f *os.File }
+
+// handOver makes a connection, which it owns from now on, the stdin and the stdout of a command that is to be started.
+func handOver(c conn, cmd *exec.Cmd) (*handed, error) {
+	defer c.Close()
+	f, err := duplicate(c)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdin, cmd.Stdout = f, f
+	return &handed{f}, nil
+}
+
+// started is told whether the command was.
+func (h *handed) started(bool) { h.f.Close() }
+
+// wait waits, when the command has ended, until the connection has.
+func (h *handed) wait() {}
+
+// duplicate returns a duplicate of a connection's descriptor for another process. A program expects that its stdin and stdout wait, but
+// whether a descriptor does is a property of what it leads to, which all duplicates share: after this the connection must not be used here,
+// only closed.
+func duplicate(c conn) (*os.File, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -44,6 +65,9 @@ func setGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: t
 // killGroup kills a process that was started and not waited for, with what it has started.
 func killGroup(cmd *exec.Cmd) { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 
+func startGroup(*exec.Cmd)   {}
+func releaseGroup(*exec.Cmd) {}
+
 // exitStatus says how a process has ended, as a shell does.
 func exitStatus(p *os.ProcessState) int {
 	if s, ok := p.Sys().(syscall.WaitStatus); ok && s.Signaled() {
@@ -51,3 +75,6 @@ func exitStatus(p *os.ProcessState) int {
 	}
 	return p.ExitCode()
 }
+
+// isBrokenPipe reports whether nobody reads any more what was written.
+func isBrokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }

@@ -37,6 +37,15 @@ func accept(ctx context.Context, srv server) (conn, error) {
 	return orNil(srv.(*local.Server).AcceptContext(ctx))
 }
 
+// localSocket returns the local socket that a connection is, or goes through.
+func localSocket(c conn) (*local.Socket, bool) {
+	if p, ok := c.(interface{ socket() *local.Socket }); ok {
+		return p.socket(), true
+	}
+	s, ok := c.(*local.Socket)
+	return s, ok
+}
+
 // orNil returns a connection as a conn that is nil after an error.
 func orNil[C conn](c C, err error) (conn, error) {
 	if err != nil {
@@ -55,7 +64,7 @@ func servedAt(srv server) string {
 
 // peerWords says who is at the other end: "process 42, user 1000, group 1000" or "127.0.0.1:4711", or "" if the system does not say.
 func peerWords(c conn) string {
-	l, ok := c.(*local.Socket)
+	l, ok := localSocket(c)
 	if !ok {
 		return c.RemoteAddr().String()
 	}

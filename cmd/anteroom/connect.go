@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 
-	"anteroom/local"
 	"anteroom/sock"
 	"golang.org/x/term"
 )
@@ -20,10 +20,10 @@ come on stdin. If the server closes before it has read all that was sent, that
 is an error with exit status 1. A TCP server that has closed cannot be told from
 one that has only ended its own side, before something more is sent to it: the
 latter is believed, unless stdin is a terminal.
-
+` + helpPipes + `
       --wait[=DURATION]     if there is no server yet, wait until there is one,
                             at most so long; without a duration, for ever
-` + helpDialling + `  -q, --quiet               say nothing but errors
+` + helpEndAfter + helpDialling + `  -q, --quiet               say nothing but errors
   -v, --verbose             say who the server is, and how much was carried
 
 ADDRESS may also be fd:N, a connected socket that connect was started with.
@@ -41,6 +41,18 @@ Example: the same over TCP, which other machines reach, too
   HELLO
 `
 
+// helpPipes is about what connect and serve cannot do through a pipe, and helpEndAfter about the flag that helps there.
+const (
+	helpPipes = `
+On Windows, where local names are named pipes, the end of stdin is passed on only
+between two of this program. With others, connect and serve end when the other
+side has closed, or as --end-after says.
+`
+	helpEndAfter = `      --end-after DURATION  end once stdin has ended and nothing has come for so
+                            long (default: when the other side has closed)
+`
+)
+
 // isTyped reports whether a reader is a terminal.
 func isTyped(r io.Reader) (typed bool) {
 	f, ok := r.(*os.File)
@@ -55,7 +67,7 @@ func isTyped(r io.Reader) (typed bool) {
 
 // tellsClosed reports whether a peer that has closed can be told from one that has only ended its own side.
 func tellsClosed(c conn) bool {
-	_, ok := c.(*local.Socket)
+	_, ok := localSocket(c)
 	return ok
 }
 
@@ -79,6 +91,8 @@ func runConnect(w *world, args []string) error {
 	fs := newFlagSet("connect")
 	fs.Var(optional{o.setWait}, "wait", "")
 	o.flags(fs)
+	var endAfter time.Duration
+	fs.duration("end-after", &endAfter)
 	fs.bool("q quiet", &v.quiet)
 	fs.bool("v verbose", &v.verbose)
 	operands, err := fs.parse(args)
@@ -97,7 +111,7 @@ func runConnect(w *world, args []string) error {
 	if err := o.check(at); err != nil {
 		return err
 	}
-	return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, at, o) })
+	return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, at, o, endAfter) })
 }
 
 // untilSignal runs what ends soon after its context, which a signal ends.
@@ -120,21 +134,22 @@ func orSignal(caught <-chan os.Signal, f func(context.Context) error) error {
 	}
 }
 
-// connect connects stdin and stdout to a server, and carries until the connection has ended. When ctx ends it closes the connection.
-func connect(ctx context.Context, w *world, v *voice, at address, o dialOptions) error {
+// connect connects stdin and stdout to a server, and carries until the connection has ended. When ctx ends it closes the connection. EndAfter
+// is relay's.
+func connect(ctx context.Context, w *world, v *voice, at address, o dialOptions, endAfter time.Duration) error {
 	c, err := dial(ctx, v, at, o)
 	if err != nil {
 		return err
 	}
 	v.detail("connected to %s%s", at, inBrackets(peerWords(c)))
-	return converse(ctx, w, v, c)
+	return converse(ctx, w, v, passEnds(c, true), endAfter)
 }
 
 // converse carries stdin to a connection and the connection to stdout, and closes it.
-func converse(ctx context.Context, w *world, v *voice, c conn) error {
+func converse(ctx context.Context, w *world, v *voice, c conn, endAfter time.Duration) error {
 	defer c.Close()
 	defer context.AfterFunc(ctx, c.Abort)()
-	r := &relay{conn: c, w: w, untilEnd: isTyped(w.stdin) && !tellsClosed(c)}
+	r := &relay{conn: c, w: w, untilEnd: isTyped(w.stdin) && !tellsClosed(c), endAfter: endAfter}
 	err := r.run()
 	sent, received := r.total()
 	v.detail("sent %d bytes, received %d", sent, received)

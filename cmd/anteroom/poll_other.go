@@ -1,21 +1,22 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package main
 
-import "io"
+import (
+	"io"
+	"time"
+)
 
-// waitHangUp waits until the peer of a connection that has ended its side has closed it, or the connection was closed here. A pipe ends in both
-// directions at once; of another connection the system does not say more, before something is sent in vain.
+// waitHangUp waits until the connection is closed here: the system does not say more.
 func waitHangUp(c conn) {
-	if tellsClosed(c) {
-		return
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Read(func(uintptr) bool { return false })
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	raw.Read(func(uintptr) bool { return false })
 }
 
 // hasInput does not know: the system does not say.
 func hasInput(io.Reader) bool { return false }
+
+func wasInterrupted(error) bool { return false }
+
+const settlePause = time.Duration(0)

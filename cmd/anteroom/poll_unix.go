@@ -5,6 +5,7 @@ package main
 import (
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,3 +47,9 @@ func poll(fd uintptr, events int16) int16 {
 		}
 	}
 }
+
+// wasInterrupted reports whether hasInput has ended a Read: here it looks only.
+func wasInterrupted(error) bool { return false }
+
+// settlePause is when hasInput is asked again: not before something has changed.
+const settlePause = time.Duration(0)

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
 	"sync"
+	"time"
 
 	"anteroom/sock"
 )
@@ -14,12 +16,16 @@ import (
 //   - When the peer half-closes, stdin is still carried to it.
 //   - When the peer has closed, nothing more can be sent: the relay ends, also if stdin has not. TCP does not say that before something
 //     was sent in vain.
+//   - Where a half-close cannot be told, as through a pipe to another program, each side waits until the other one has closed; with
+//     endAfter until nothing has come for so long after stdin's end.
 //
 // So nothing is lost without an error. What the peer cannot have read, because it has closed before, is one.
 type relay struct {
 	conn     conn
 	w        *world
-	untilEnd bool // the peer's end is the relay's
+	untilEnd bool          // the peer's end is the relay's
+	endAfter time.Duration // how long nothing comes after stdin's end, before the relay ends; 0: for ever
+	idle     bool          // it was so long
 	received int64
 
 	mu   sync.Mutex
@@ -49,7 +55,9 @@ func (r *relay) run() error {
 		r.send()
 	}()
 	err := r.receive()
-	if err == nil && !r.untilEnd {
+	if r.idle {
+		err = r.progress().err
+	} else if err == nil && !r.untilEnd {
 		// The peer's end. It has closed, or only half-closed.
 		hungUp := make(chan struct{})
 		go func() {
@@ -75,7 +83,7 @@ func (r *relay) run() error {
 	return nil
 }
 
-// receive carries the connection to stdout. It returns nil at the peer's end.
+// receive carries the connection to stdout. It returns nil at the peer's end, and when it was idle for too long.
 func (r *relay) receive() error {
 	buf := make([]byte, relayBuffer)
 	for {
@@ -86,7 +94,14 @@ func (r *relay) receive() error {
 			}
 			r.received += int64(n)
 		}
+		if r.endAfter > 0 && err == nil && r.progress().ended {
+			r.conn.SetReadDeadline(time.Now().Add(r.endAfter))
+		}
 		if err == io.EOF {
+			return nil
+		}
+		if r.endAfter > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			r.idle = true
 			return nil
 		}
 		if err != nil {
@@ -107,7 +122,7 @@ func (r *relay) send() {
 		}
 		switch {
 		case failed != nil:
-		case err == io.EOF:
+		case err == io.EOF, wasInterrupted(err):
 			r.conn.CloseWrite() // fails only if the connection has gone, which receive finds out
 		case err != nil:
 			failed = &failure{status: exitPeer, err: err}
@@ -118,6 +133,9 @@ func (r *relay) send() {
 			s.busy, s.err, s.ended = false, failed, failed != nil || err != nil
 		})
 		if failed != nil || err != nil {
+			if r.endAfter > 0 {
+				r.conn.SetReadDeadline(time.Now().Add(r.endAfter))
+			}
 			return
 		}
 	}
@@ -130,11 +148,25 @@ func (r *relay) settle() {
 		if s.ended || !s.busy && !hasInput(r.w.stdin) {
 			return
 		}
-		r.mu.Lock()
-		for r.out == s {
-			r.cond.Wait()
-		}
-		r.mu.Unlock()
+		r.awaitChange(s)
+	}
+}
+
+// awaitChange waits until the progress is another one, or for settlePause.
+func (r *relay) awaitChange(s sending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	passed := false
+	if settlePause > 0 {
+		defer time.AfterFunc(settlePause, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			passed = true
+			r.cond.Broadcast()
+		}).Stop()
+	}
+	for r.out == s && !passed {
+		r.cond.Wait()
 	}
 }
 

@@ -50,6 +50,7 @@ Addresses:
   /PATH            a file; unix:PATH is the same, and unix:./PATH one in this
                    directory
   @NAME            an abstract name, which has no file; Linux only
+  \\.\pipe\NAME    a named pipe, as NAME is one on Windows; Windows only
   local:NAME       the name, whatever it looks like: local:tcp:80
   tcp:HOST:PORT    a TCP port: tcp:localhost:80, tcp:[::1]:http. A server's is
                    on every address of this machine with tcp::80, and chosen by
@@ -149,7 +150,7 @@ func outputError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.EPIPE):
+	case isBrokenPipe(err):
 		return silent(exitSignal + int(syscall.SIGPIPE))
 	}
 	return &failure{status: exitPeer, err: fmt.Errorf("stdout: %w", err)}

@@ -12,8 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"anteroom/local"
+	"time"
 )
 
 const helpServe = `Serve a name or a port: a process for each connection, or stdin and stdout with
@@ -25,12 +24,12 @@ Usage: anteroom serve [FLAG…] ADDRESS -- CMD [ARG…]
 With CMD, it is run for each connection, which is its stdin and its stdout.
 Without CMD, one client is served: what it says goes to stdout, and stdin goes
 to it; the end of either side is passed on; then serve ends.
-
+` + helpPipes + `
 For local names and TCP ports:
       --max-conns N         how many processes run at once (default 100); further
                             connections wait
       --once                serve one connection, and end with CMD's exit status
-` + helpLimits + `  -q, --quiet               say nothing but errors
+` + helpEndAfter + helpLimits + `  -q, --quiet               say nothing but errors
   -v, --verbose             say who connects, and how CMD ends
 
 For local names:
@@ -47,8 +46,9 @@ CMD finds in its environment:
                           tcp:ADDRESS:PORT; of a socket that was passed its path,
                           abstract name or port
   ANTEROOM_CONN_ID        the connection's number, from 1 on
-  ANTEROOM_PEER_PID, ANTEROOM_PEER_UID, ANTEROOM_PEER_GID
-                          who has connected to a name, if the system says it
+  ANTEROOM_PEER_PID, ANTEROOM_PEER_UID, ANTEROOM_PEER_GID, ANTEROOM_PEER_SID
+                          who has connected to a name, if the system says it; the
+                          last one on Windows
   ANTEROOM_PEER_ADDRESS, ANTEROOM_PEER_PORT
                           who has connected to a port
 
@@ -72,8 +72,9 @@ type serveOptions struct {
 	listenOptions
 	at       address
 	maxConns int
-	command  []string // nil: stdin and stdout
-	program  string   // the file of command[0]
+	endAfter time.Duration // without a command: relay's
+	command  []string      // nil: stdin and stdout
+	program  string        // the file of command[0]
 }
 
 func runServe(w *world, args []string) error {
@@ -107,12 +108,15 @@ func parseServe(v *voice, args []string) (o serveOptions, err error) {
 	o.listenOptions.flags(fs)
 	fs.text("proxy", setProxy(&o.proxy))
 	fs.number("max-conns", 1, &o.maxConns)
+	fs.duration("end-after", &o.endAfter)
 	fs.bool("q quiet", &v.quiet)
 	fs.bool("v verbose", &v.verbose)
 	operands, err := fs.parse(own)
 	switch {
 	case err != nil:
 		return o, err
+	case given && o.endAfter > 0:
+		return o, usage("--end-after is for serving without a command, which ends by itself")
 	case given && len(command) == 0:
 		return o, usage("there is no command after --")
 	case len(operands) > 1 && !given:
@@ -178,7 +182,7 @@ func (s *serving) oneClient(ctx context.Context) error {
 	}
 	s.srv.Close()
 	s.v.detail("connected%s", inBrackets(peerWords(c)))
-	return converse(ctx, s.w, s.v, c)
+	return converse(ctx, s.w, s.v, passEnds(c, false), s.o.endAfter)
 }
 
 // processes serves each connection with a process.
@@ -243,15 +247,17 @@ func (s *serving) serve(c conn) error {
 	id := s.lastID
 	s.mu.Unlock()
 	s.v.detail("connection %d%s", id, inBrackets(peerWords(c)))
-	cmd, err := s.start(c, id)
+	cmd, h, err := s.start(c, id)
 	if err != nil {
 		s.v.complain("connection %d: %v", id, err)
 		return silent(exitPeer)
 	}
 	err = cmd.Wait()
+	h.wait()
 	s.mu.Lock()
 	delete(s.running, cmd)
 	s.mu.Unlock()
+	releaseGroup(cmd)
 	if cmd.ProcessState == nil {
 		s.v.complain("connection %d: %v", id, err)
 		return silent(exitPeer)
@@ -260,31 +266,29 @@ func (s *serving) serve(c conn) error {
 	return silent(exitStatus(cmd.ProcessState))
 }
 
-// start starts a process with a connection as its stdin and stdout. The connection is the process's from now on, and closed here in any case.
-func (s *serving) start(c conn, id int) (*exec.Cmd, error) {
-	defer c.Close()
+// start starts a process with a connection as its stdin and stdout. The connection is no longer the caller's, also after an error.
+func (s *serving) start(c conn, id int) (*exec.Cmd, *handed, error) {
 	cmd := exec.Command(s.o.program)
 	cmd.Args = s.o.command
 	cmd.Stderr = s.w.stderr
 	cmd.Env = s.environ(c, id)
 	setGroup(cmd)
-	f, err := handOver(c)
+	h, err := handOver(c, cmd)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer f.Close()
-	cmd.Stdin, cmd.Stdout = f, f
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.killed {
-		return nil, errors.New("a signal has ended the server")
+	if err = errors.New("a signal has ended the server"); !s.killed {
+		err = cmd.Start()
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	h.started(err == nil)
+	if err != nil {
+		return nil, nil, err
 	}
+	startGroup(cmd)
 	s.running[cmd] = true
-	return cmd, nil
+	return cmd, h, nil
 }
 
 // environ returns the environment of a connection's process. It says nothing about other connections, such as the one by which this
@@ -294,7 +298,7 @@ func (s *serving) environ(c conn, id int) []string {
 		return strings.HasPrefix(v, "ANTEROOM_PEER_") || strings.HasPrefix(v, passwordVariable+"=")
 	})
 	env = append(env, "ANTEROOM_SERVER_NAME="+s.name, fmt.Sprintf("ANTEROOM_CONN_ID=%d", id))
-	l, ok := c.(*local.Socket)
+	l, ok := localSocket(c)
 	if !ok {
 		host, port, err := net.SplitHostPort(c.RemoteAddr().String())
 		if err != nil {
@@ -314,6 +318,9 @@ func (s *serving) environ(c conn, id int) []string {
 	}
 	if p.GID >= 0 {
 		env = append(env, fmt.Sprintf("ANTEROOM_PEER_GID=%d", p.GID))
+	}
+	if p.SID != "" {
+		env = append(env, "ANTEROOM_PEER_SID="+p.SID)
 	}
 	return env
 }

@@ -3,12 +3,10 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,24 +46,6 @@ func (r *testRun) ends(t *testing.T, status int) {
 	}
 }
 
-// A buffer may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // until waits for a condition.
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
@@ -77,7 +57,7 @@ func until(t *testing.T, what string, f func() bool) {
 }
 
 // connected connects to a server of this test, and makes sure that a process serves it.
-func connected(t *testing.T, name string) *local.Socket {
+func connected(t *testing.T, name string) conn {
 	t.Helper()
 	var c *local.Socket
 	until(t, "connecting", func() (ok bool) {
@@ -90,7 +70,7 @@ func connected(t *testing.T, name string) *local.Socket {
 	return c
 }
 
-func echo(t *testing.T, c *local.Socket) {
+func echo(t *testing.T, c conn) {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(sockettest.Long()))
 	if _, err := c.Write([]byte("hello")); err != nil {
@@ -213,11 +193,11 @@ func TestConnectGoesOnAfterHalfClose(t *testing.T) {
 	defer in.Close()
 	defer feed.Close()
 	r := start(in, "connect", name)
-	conn, err := srv.Accept()
+	accepted, err := srv.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := conn.(*local.Socket)
+	c := accepted.(*local.Socket)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(sockettest.Long()))
 	io.WriteString(c, "that is all")

@@ -26,6 +26,8 @@ const (
 	HasExclusiveNames = HasFiles
 	// HasExactLocalBacklog is HasExactBacklog of a local server.
 	HasExactLocalBacklog = HasExactBacklog || runtime.GOOS == "windows"
+	// HasPeers: the system says who the peer of a local socket is.
+	HasPeers = HasAbstractNames || runtime.GOOS == "windows" || runtime.GOOS == "darwin" || runtime.GOOS == "freebsd" || runtime.GOOS == "openbsd" || runtime.GOOS == "netbsd"
 	// HasLoops: servers and sockets can live on loops.
 	HasLoops = HasFiles
 )
