@@ -26,6 +26,7 @@ var commands = []command{
 	{"ls", helpList, runList},
 	{"rm", helpRemove, runRemove},
 	{"name", helpName, runName},
+	{"bench", helpBench, runBench},
 }
 
 const help = `anteroom serves and reaches programs by a local name, as Qt's QLocalServer and
@@ -40,6 +41,7 @@ Usage: anteroom COMMAND [FLAG…] [ARGUMENT…]
   ls         list the local servers of this machine, and what has crashed
   rm         remove the files of local servers that have crashed
   name       print the path that a local name means
+  bench      measure a server, or what this machine can do
   help       say how to use a command
 
   -h, --help       this text, or a command's
