@@ -2,8 +2,6 @@ package local_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,13 +9,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 
 	"anteroom/internal/pipe"
 	"anteroom/internal/sockettest"
 	"anteroom/local"
 	"anteroom/sock"
+
 	"golang.org/x/sys/windows"
 )
 
@@ -188,84 +186,6 @@ func TestPipeWrittenBeforeCloseIsNotLost(t *testing.T) {
 		if got, err := io.ReadAll(next(t, srv)); !bytes.Equal(got, data) || err != nil {
 			t.Fatalf("read %d bytes of %d, %v", len(got), len(data), err)
 		}
-	}
-}
-
-// Clients connect and close 2,000 times while the server closes and listens again: nobody hangs, and who is answered is answered in full.
-func TestPipeConnectCloseCycles(t *testing.T) {
-	name := sockettest.Name(t)
-	stop := make(chan struct{})
-	served := sockettest.Go(func() error {
-		for {
-			var srv local.Server
-			if err := srv.Listen(name); err != nil {
-				return err
-			}
-			var all sync.WaitGroup
-			for range 50 {
-				srv.SetDeadline(time.Now().Add(50 * time.Millisecond))
-				c, err := srv.Accept()
-				if err != nil {
-					break
-				}
-				all.Go(func() {
-					defer c.Close()
-					question := make([]byte, 8)
-					if _, err := io.ReadFull(c, question); err == nil {
-						c.Write(question)
-					}
-				})
-			}
-			srv.Close()
-			all.Wait()
-			select {
-			case <-stop:
-				return nil
-			default:
-			}
-		}
-	})
-	var clients sync.WaitGroup
-	var mu sync.Mutex
-	answered := 0
-	for i := range 8 {
-		clients.Go(func() {
-			for j := range 250 {
-				ctx, cancel := context.WithTimeout(context.Background(), sockettest.Long())
-				c, err := local.DialContext(ctx, name)
-				cancel()
-				if err != nil {
-					if !errors.Is(err, local.ServerNotFoundError) && !errors.Is(err, local.PeerClosedError) {
-						t.Error(err)
-					}
-					continue
-				}
-				question := fmt.Sprintf("%04d%04d", i, j)
-				c.SetDeadline(time.Now().Add(sockettest.Long()))
-				if _, err := io.WriteString(c, question); err == nil {
-					answer, err := io.ReadAll(c)
-					switch {
-					case errors.Is(err, sock.SocketTimeoutError):
-						t.Errorf("no answer: %v", err)
-					case string(answer) == question:
-						mu.Lock()
-						answered++
-						mu.Unlock()
-					case len(answer) > 0:
-						t.Errorf("the answer is %q; want %q", answer, question)
-					}
-				}
-				c.Close()
-			}
-		})
-	}
-	clients.Wait()
-	close(stop)
-	if err := sockettest.Done(t, "the server ends", served); err != nil {
-		t.Error(err)
-	}
-	if answered == 0 {
-		t.Error("nobody was answered")
 	}
 }
 
