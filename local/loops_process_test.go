@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -49,16 +48,10 @@ var _ = sockettest.Child("a loop without descriptors", func() {
 	mustChild(pipe.SetLoop(l))
 	mustChild(pipe.ConnectContext(context.Background(), os.Args[2]))
 
-	os.ReadDir("/proc/self/fd") // whatever is opened once is open now
-	mustChild(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}))
-	var fillers []int
-	for {
-		fd, err := syscall.Dup(0)
-		if err != nil {
-			break
-		}
-		fillers = append(fillers, fd)
-	}
+	srv.PauseAccepting()
+	giveBack, err := sockettest.LeaveDescriptors(0)
+	mustChild(err)
+	srv.ResumeAccepting()
 	fmt.Println("full")
 	fmt.Println(errors.Is(<-told, sock.SocketResourceError), srv.IsListening())
 	buf := make([]byte, 5)
@@ -72,9 +65,7 @@ var _ = sockettest.Child("a loop without descriptors", func() {
 		n, err := pipe.Read(buf)
 		fmt.Println("Read:", string(buf[:n]), err)
 	})
-	for _, fd := range fillers {
-		syscall.Close(fd)
-	}
+	giveBack()
 	fmt.Println("free")
 	var line string
 	fmt.Scanln(&line)

@@ -161,33 +161,21 @@ var _ = sockettest.Child("few descriptors", func() {
 			conns <- c
 		}
 	}()
-	os.ReadDir("/proc/self/fd") // whatever is opened once is open now
-	mustChild(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}))
 	for range 2 {
-		var fillers []int
-		for {
-			fd, err := syscall.Dup(0)
-			if err != nil {
-				break
-			}
-			fillers = append(fillers, fd)
-		}
-		for range 3 {
-			syscall.Close(fillers[0])
-			fillers = fillers[1:]
-		}
+		srv.PauseAccepting()
+		giveBack, err := sockettest.LeaveDescriptors(3)
+		mustChild(err)
+		srv.ResumeAccepting()
 		start := accepted.Load()
 		fmt.Println("ready")
-		err := <-told
+		err = <-told
 		fmt.Println(sock.CodeOf(err).Name(), srv.ServerError().Name(), errors.Is(err, syscall.EMFILE))
 		before, _ := sockettest.CPUTime()
 		const look = 500 * time.Millisecond
 		time.Sleep(look)
 		after, _ := sockettest.CPUTime()
 		fmt.Println("idle:", after-before < look/10, "told once:", len(told) == 0, "accepted:", accepted.Load()-start, "listening:", srv.IsListening())
-		for _, fd := range fillers {
-			syscall.Close(fd)
-		}
+		giveBack()
 		for range 8 {
 			c := <-conns
 			c.Write([]byte("hello"))

@@ -53,32 +53,20 @@ var _ = sockettest.Child("few descriptors", func() {
 			conns <- c
 		}
 	}()
-	os.ReadDir("/proc/self/fd") // whatever is opened once is open now
-	mustChild(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}))
 	for range 2 {
-		var fillers []int
-		for {
-			fd, err := syscall.Dup(0)
-			if err != nil {
-				break
-			}
-			fillers = append(fillers, fd)
-		}
-		for range 3 {
-			syscall.Close(fillers[0])
-			fillers = fillers[1:]
-		}
+		srv.PauseAccepting()
+		giveBack, err := sockettest.LeaveDescriptors(3)
+		mustChild(err)
+		srv.ResumeAccepting()
 		fmt.Println("ready")
-		err := <-told
+		err = <-told
 		fmt.Println(sock.CodeOf(err).Name(), srv.ServerError().Name(), errors.Is(err, syscall.EMFILE))
 		before, _ := sockettest.CPUTime()
 		const look = 300 * time.Millisecond
 		time.Sleep(look) // does it spin, or say it again?
 		after, _ := sockettest.CPUTime()
 		fmt.Println("idle:", after-before < look/3, "told once:", len(told) == 0, "accepted:", len(conns), "listening:", srv.IsListening())
-		for _, fd := range fillers {
-			syscall.Close(fd)
-		}
+		giveBack()
 		for range 8 {
 			c := <-conns
 			c.Write([]byte("hello"))
@@ -115,13 +103,9 @@ func TestServerOutOfDescriptorsGoesOnByItself(t *testing.T) {
 var _ = sockettest.Child("no descriptors", func() {
 	srv, err := tcp.Listen("127.0.0.1:0")
 	mustChild(err)
-	os.ReadDir("/proc/self/fd")
-	mustChild(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}))
-	for {
-		if _, err := syscall.Dup(0); err != nil {
-			break
-		}
-	}
+	srv.PauseAccepting()
+	_, err = sockettest.LeaveDescriptors(0)
+	mustChild(err)
 	_, err = tcp.Dial(srv.Addr().String())
 	fmt.Println(sock.CodeOf(err).Name(), errors.Is(err, syscall.EMFILE))
 	_, err = tcp.Listen("127.0.0.1:0")

@@ -16,11 +16,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"anteroom/datastream"
+	"anteroom/internal/sockettest"
 	"anteroom/sock"
 	"anteroom/tcp"
 )
@@ -433,7 +433,7 @@ func TestTCPServerServesFiftyQtsAtOnce(t *testing.T) {
 			t.Run(map[bool]string{false: "Connections", true: "OnNewConnection"}[callbacks], func(t *testing.T) {
 				srv, addr := listenTCP(t)
 				fortune := encodeString(t, fortunes[0].text)
-				var served atomic.Int64
+				served := make(chan struct{}, 2*clients*each)
 				var all sync.WaitGroup
 				if callbacks {
 					srv.OnNewConnection(func() {
@@ -441,7 +441,7 @@ func TestTCPServerServesFiftyQtsAtOnce(t *testing.T) {
 						if s == nil {
 							return
 						}
-						s.OnDisconnected(func() { served.Add(1) })
+						s.OnDisconnected(func() { served <- struct{}{} })
 						s.WriteBuffered(fortune)
 						s.DisconnectFromHost()
 					})
@@ -456,7 +456,7 @@ func TestTCPServerServesFiftyQtsAtOnce(t *testing.T) {
 									t.Error(err)
 								}
 								s.Close()
-								served.Add(1)
+								served <- struct{}{}
 							})
 						}
 					})
@@ -473,10 +473,13 @@ func TestTCPServerServesFiftyQtsAtOnce(t *testing.T) {
 					}
 				}
 				wantDone(t, qts...)
+				for n := range clients * each { // a client may know of its end before we do
+					sockettest.Done(t, fmt.Sprintf("client %d of %d is served", n+1, clients*each), served)
+				}
 				srv.Close()
 				all.Wait()
-				if n := served.Load(); n != clients*each {
-					t.Errorf("%d clients were served, want %d", n, clients*each)
+				if n := len(served); n > 0 {
+					t.Errorf("%d more clients were served than there are", n)
 				}
 			})
 		}
