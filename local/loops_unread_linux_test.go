@@ -1,10 +1,12 @@
 package local_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"anteroom/internal/sockettest"
 	"anteroom/sock"
@@ -81,5 +83,28 @@ func TestLoopBytesBehindDescriptors(t *testing.T) {
 				t.Errorf("it has read %q", all.String())
 			}
 		})
+	}
+}
+
+// A buffer may be bigger than what one system call copies: what that leaves is told of.
+func TestLoopBigBuffers(t *testing.T) {
+	const size = 150_000
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	got := make(chan int, 100)
+	buf := make([]byte, size)
+	c.OnReadyRead(func() {
+		n, _ := c.ReadAvailable(buf)
+		got <- n
+	})
+	release := busy(t, l)
+	peer.SetWriteDeadline(time.Now().Add(sockettest.Long()))
+	if _, err := peer.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	for n := 0; n < size; {
+		n += sockettest.Done(t, fmt.Sprintf("more is told of than %d bytes", n), got)
 	}
 }

@@ -42,8 +42,9 @@ type Loop struct {
 	handler table
 
 	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
-	ready   [poll.Batch]poll.Event
-	at, end int      // what of ready is to be handled
+	ready   [2 * poll.Batch]poll.Event
+	at, end int // what of ready is to be handled
+	doubts  doubts
 	posts   []func() // what is to be run, from next
 	next    int
 	work    int // what was done since other goroutines had their turn
@@ -151,8 +152,15 @@ func (l *Loop) turn() error {
 // look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
 func (l *Loop) look() (slept bool, err error) {
 	l.at, l.end = 0, 0
+	if l.doubts.press() {
+		l.end = l.doubts.settle(l.ready[:])
+	}
 	busy := l.next < len(l.posts) || l.news.Load()
-	if l.end, err = l.poller.Poll(l.ready[:]); l.end > 0 || busy || err != nil {
+	n, err := l.poller.Poll(l.ready[l.end:])
+	if l.end += n; l.end == 0 {
+		l.end = l.doubts.settle(l.ready[:])
+	}
+	if l.end > 0 || busy || err != nil {
 		return false, err
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
@@ -175,6 +183,7 @@ func (l *Loop) look() (slept bool, err error) {
 
 func (l *Loop) yield() {
 	l.work = 0
+	l.doubts.aged = true
 	runtime.Gosched()
 }
 

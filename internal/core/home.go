@@ -13,7 +13,7 @@ import (
 // some is wanted.
 //
 // Watching is edge-triggered, and a read that has not filled its buffer has left nothing. Where descriptors may come with the bytes a read also
-// stops at them; recvmsg tells.
+// stops at them, of which the loop makes sure before it sleeps.
 type Home struct {
 	loop   *loop.Loop
 	all    *Handler // what all of its sockets tell; nil: nothing
@@ -23,6 +23,7 @@ type Home struct {
 	// mutex; owner is for the loop's goroutine alone.
 	out   []byte
 	owner *Socket
+	exact bool // what a read has left must be known at once: the end is there. For the loop's goroutine alone
 }
 
 // NewHome returns a home at l for sockets of one kind, which pass descriptors or not, and which all tell what all says, if that is not nil.
@@ -224,8 +225,10 @@ func (s *Socket) Ready(ev loop.Events) {
 	switch {
 	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
 	case ev&loop.Hangup == 0:
+		s.home.exact = false
 		s.arrived()
 	default:
+		s.home.exact = true
 		s.hungUp()
 	}
 	s.unlock()

@@ -55,6 +55,12 @@ type Poller interface {
 	Close() error
 }
 
+// A Look is the question what there is to read at a descriptor, bytes or the end, and, after a call of Ask, the answer.
+type Look struct { // laid out as a struct pollfd is
+	fd              int32
+	events, revents int16
+}
+
 // milliseconds rounds up, so that nobody who waits finds that it is too early; negative stays negative.
 func milliseconds(d time.Duration) int {
 	const most = 1 << 30

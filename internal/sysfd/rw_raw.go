@@ -32,6 +32,9 @@ func Read(fd int, p []byte) (int, syscall.Errno) {
 	}
 }
 
+// Filled reports whether a read of n bytes into p may have left others because there was no room for them.
+func Filled(n int, p []byte) bool { return n > 0 && n == min(len(p), maxRaw) }
+
 // ReadUpTo is Read from a Unix-domain socket, and says whether it has stopped where descriptors came with the bytes, which are lost: there
 // may be more then.
 func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {

@@ -13,6 +13,9 @@ import (
 // Read reads what has arrived, at most len(p) bytes. It returns 0 and no error at the end, or if p is empty.
 func Read(fd int, p []byte) (int, syscall.Errno) { return again(unix.Read, fd, p) }
 
+// Filled reports whether a read of n bytes into p may have left others because there was no room for them.
+func Filled(n int, p []byte) bool { return n > 0 && n == len(p) }
+
 // ReadUpTo is Read from a Unix-domain socket, and says whether it has stopped where descriptors came with the bytes, which are lost: there
 // may be more then.
 func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {

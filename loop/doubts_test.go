@@ -1,0 +1,108 @@
+//go:build unix
+
+package loop_test
+
+import (
+	"slices"
+	"testing"
+
+	"anteroom/internal/sockettest"
+	"anteroom/loop"
+	"golang.org/x/sys/unix"
+)
+
+// Bytes that a handler has left are told of once more if it doubts, and only as long as it does.
+func TestDoubtTellsOfWhatIsLeft(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		const all = "what was left"
+		fds := socketPair(t)
+		read := make(chan byte, len(all))
+		end := make(chan struct{}, 1)
+		var r loop.Registration
+		r, err := l.Register(uintptr(fds[0]), loop.Readable, handlerFunc(func(ev loop.Events) {
+			var b [1]byte
+			switch n, _ := unix.Read(fds[0], b[:]); n {
+			case 1:
+				read <- b[0]
+				l.Doubt(r, uintptr(fds[0]))
+			case 0:
+				end <- struct{}{}
+			}
+		}))
+		must(t, err)
+		unix.Write(fds[1], []byte(all))
+		start(t, l)
+		for _, c := range []byte(all) {
+			if got := sockettest.Done(t, "the next byte is told of", read); got != c {
+				t.Errorf("it has read %q, want %q", got, c)
+			}
+		}
+		unix.Shutdown(fds[1], unix.SHUT_WR)
+		sockettest.Done(t, "the end is told of", end)
+	})
+}
+
+// A loop that always has something to do settles doubts all the same, and more of them than one call asks for.
+func TestDoubtsWhileTheLoopIsBusy(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		const pairs = 600
+		done := make(chan int, pairs)
+		for i := range pairs {
+			fds := socketPair(t)
+			var r loop.Registration
+			told := 0
+			r, err := l.Register(uintptr(fds[0]), loop.Readable, handlerFunc(func(loop.Events) {
+				if told++; told == 1 {
+					l.Doubt(r, uintptr(fds[0])) // and reads nothing
+				} else {
+					l.Unregister(r, uintptr(fds[0]), true)
+					done <- i
+				}
+			}))
+			must(t, err)
+			unix.Write(fds[1], []byte("x"))
+		}
+		busy := socketPair(t)
+		unix.Write(busy[1], []byte("x"))
+		n, err := l.Notify(uintptr(busy[0]), loop.Readable, func(loop.Events) {}) // ready for ever
+		must(t, err)
+		start(t, l)
+		var got []int
+		for range pairs {
+			got = append(got, sockettest.Done(t, "another is told of again", done))
+		}
+		slices.Sort(got)
+		for i, pair := range got {
+			if pair != i {
+				t.Fatalf("pair %d is missing among those that were told of twice", i)
+			}
+		}
+		must(t, n.Close())
+	})
+}
+
+// Doubts about a descriptor that is closed and whose number is another's by now reach nobody.
+func TestDoubtsEndWithTheRegistration(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		old, next := socketPair(t), socketPair(t)
+		unix.Write(next[1], []byte("x"))
+		told := make(chan string, 10)
+		var r loop.Registration
+		r, err := l.Register(uintptr(old[0]), loop.Readable, handlerFunc(func(loop.Events) {
+			l.Doubt(r, uintptr(old[0]))
+			l.Unregister(r, uintptr(old[0]), true)
+			must(t, unix.Dup2(next[0], old[0]))
+			told <- "old"
+		}))
+		must(t, err)
+		unix.Write(old[1], []byte("x"))
+		start(t, l)
+		sockettest.Done(t, "the first is told of", told)
+		for range 3 {
+			on(t, l, func() {})
+		}
+		if len(told) > 0 {
+			t.Errorf("the handler of a registration that is over was told of what is not its own")
+		}
+	})
+}
