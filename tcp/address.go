@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"anteroom/internal/core"
+	"anteroom/internal/sysfd"
 	"anteroom/sock"
 )
 
@@ -51,11 +52,25 @@ type hostAddr string
 func (hostAddr) Network() string  { return network }
 func (a hostAddr) String() string { return string(a) }
 
-// An acceptedEnd is what the connection of an accepted socket leads to.
-type acceptedEnd Socket
+// A peer4 is an IPv4 address and a port. A server keeps one for each connection, so it is small.
+type peer4 struct {
+	ip   [4]byte
+	port uint16
+}
 
-func (e *acceptedEnd) Network() string { return network }
-func (e *acceptedEnd) Addr() net.Addr  { return net.TCPAddrFromAddrPort(e.peer.AddrPort()) }
+// An accepted4 is what the connection of an accepted socket leads to, as the system said when it was accepted: later it may have forgotten.
+type accepted4 Socket
+
+func (e *accepted4) Network() string { return network }
+func (e *accepted4) Addr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(e.peer.ip), e.peer.port))
+}
+
+// An accepted6 is the same for IPv6.
+type accepted6 sysfd.Inet
+
+func (e *accepted6) Network() string { return network }
+func (e *accepted6) Addr() net.Addr  { return net.TCPAddrFromAddrPort(sysfd.Inet(*e).AddrPort()) }
 
 // addrPort returns what package netip makes of a, or the zero AddrPort if that is not the address of a TCP socket.
 func addrPort(a net.Addr) netip.AddrPort {

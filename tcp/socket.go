@@ -31,8 +31,8 @@ import (
 // Qt: QTcpSocket
 type Socket struct {
 	core  core.Socket
-	peer  sysfd.Inet // of an accepted connection, as the system said when it was accepted
-	setup *dialling  // guarded by the core's lock; most sockets are accepted and have none
+	setup *dialling // guarded by the core's lock; most sockets are accepted and have none
+	peer  peer4     // of an accepted connection, unless it is one of IPv6
 }
 
 var (
@@ -490,7 +490,7 @@ func (s *Socket) RemoteAddr() net.Addr {
 		if known := end.ends.Load(); known != nil {
 			return known.remote
 		}
-	case *acceptedEnd:
+	case *accepted4, *accepted6:
 		return end.Addr()
 	}
 	return new(net.TCPAddr)
@@ -529,8 +529,13 @@ func newAccepted(c net.Conn) (*Socket, error) {
 
 // hold makes a new socket of a connection that nobody has taken yet.
 func (s *Socket) hold(fd int, peer sysfd.Inet) {
-	s.peer = peer
-	s.core.Hold((*acceptedEnd)(s), fd)
+	ip := netip.AddrFrom16(peer.IP)
+	if !ip.Is4In6() {
+		s.core.Hold((*accepted6)(&peer), fd)
+		return
+	}
+	s.peer = peer4{ip.As4(), peer.Port}
+	s.core.Hold((*accepted4)(s), fd)
 }
 
 // release gives up a socket that nobody has taken for its descriptor.

@@ -111,9 +111,9 @@ func (d *dispatcher) add(sig signal, f func()) *callback {
 	return cb
 }
 
-// addTold registers f for a signal that has something to tell. mu held.
-func (d *dispatcher) addTold(sig signal, f func(*event)) *callback {
-	return d.add(sig, func() { f(&d.due.now) }) // nobody changes it as long as this runs
+// withEvent returns what add takes for a signal that has something to tell.
+func (d *dispatcher) withEvent(f func(*event)) func() {
+	return func() { f(&d.due.now) } // nobody changes it as long as this runs
 }
 
 // remove makes cb unheard at once, also of events that are posted already. mu held.

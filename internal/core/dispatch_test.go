@@ -16,7 +16,7 @@ type hall struct {
 }
 
 func (h *hall) hear(sig signal, name string) *callback {
-	return h.addTold(sig, func(ev *event) { h.say(fmt.Sprint(name, " ", ev.arg)) })
+	return h.add(sig, h.withEvent(func(ev *event) { h.say(fmt.Sprint(name, " ", ev.arg)) }))
 }
 
 func (h *hall) tellAll(signal, int64) {}

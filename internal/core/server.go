@@ -390,7 +390,7 @@ func (s *Server[T]) OnAcceptError(f func(error)) func() {
 
 func (s *Server[T]) on(sig signal, call func(*event)) func() {
 	s.mu.Lock()
-	cb := s.cb.addTold(sig, call)
+	cb := s.cb.add(sig, s.cb.withEvent(call))
 	if sig == sigNewConnection {
 		for range s.queue.len() {
 			s.cb.post(event{sig: sig, only: cb})

@@ -64,18 +64,17 @@ func (h *Handler) hears(sig signal) bool {
 	return false
 }
 
-// on registers a callback, and returns the function that ends it.
-func (s *Socket) on(sig signal, f func()) func() { return s.register(s.cb.add, sig, f) }
-
-// onTold registers a callback of a signal that has something to tell.
-func (s *Socket) onTold(sig signal, f func(*event)) func() {
-	return s.register(func(sig signal, _ func()) *callback { return s.cb.addTold(sig, f) }, sig, nil)
+// A registered is a callback that a socket has been given.
+type registered struct {
+	s  *Socket
+	cb *callback
 }
 
-func (s *Socket) register(add func(signal, func()) *callback, sig signal, f func()) func() {
+// on registers a callback.
+func (s *Socket) on(sig signal, f func()) registered {
 	s.mu.Lock()
 	first := !s.cb.hears(sig)
-	cb := add(sig, f)
+	cb := s.cb.add(sig, f)
 	switch {
 	case sig == sigReadyRead && s.mode != sock.WriteOnly && (s.home == nil || !first || s.flow != nil):
 		available := int64(s.flows().rbuf.len())
@@ -91,36 +90,43 @@ func (s *Socket) register(add func(signal, func()) *callback, sig signal, f func
 	}
 	s.startWatching()
 	s.unlock()
-	return func() {
-		s.mu.Lock()
-		s.cb.remove(cb)
-		if !s.listened() && s.flow != nil {
-			s.flow.in.poke() // the watcher goes
-		}
-		s.mu.Unlock()
-	}
+	return registered{s, cb}
 }
 
+// end has the callback hear no more.
+func (r registered) end() {
+	s := r.s
+	s.mu.Lock()
+	s.cb.remove(r.cb)
+	if !s.listened() && s.flow != nil {
+		s.flow.in.poke() // the watcher goes
+	}
+	s.mu.Unlock()
+}
+
+// What follows is so small that the compiler puts it where it is called: the function that ends a callback then costs nothing unless it is
+// kept.
+
 // OnConnected registers f.
-func (s *Socket) OnConnected(f func()) func() { return s.on(sigConnected, f) }
+func (s *Socket) OnConnected(f func()) func() { return s.on(sigConnected, f).end }
 
 // OnDisconnected registers f.
-func (s *Socket) OnDisconnected(f func()) func() { return s.on(sigDisconnected, f) }
+func (s *Socket) OnDisconnected(f func()) func() { return s.on(sigDisconnected, f).end }
 
 // OnReadyRead registers f.
-func (s *Socket) OnReadyRead(f func()) func() { return s.on(sigReadyRead, f) }
+func (s *Socket) OnReadyRead(f func()) func() { return s.on(sigReadyRead, f).end }
 
 // OnStateChanged registers f.
 func (s *Socket) OnStateChanged(f func(sock.State)) func() {
-	return s.onTold(sigStateChanged, func(ev *event) { f(sock.State(ev.arg)) })
+	return s.on(sigStateChanged, s.cb.withEvent(func(ev *event) { f(sock.State(ev.arg)) })).end
 }
 
 // OnErrorOccurred registers f.
 func (s *Socket) OnErrorOccurred(f func(sock.SocketError)) func() {
-	return s.onTold(sigErrorOccurred, func(ev *event) { f(sock.SocketError(ev.arg)) })
+	return s.on(sigErrorOccurred, s.cb.withEvent(func(ev *event) { f(sock.SocketError(ev.arg)) })).end
 }
 
 // OnBytesWritten registers f.
 func (s *Socket) OnBytesWritten(f func(n int64)) func() {
-	return s.onTold(sigBytesWritten, func(ev *event) { f(ev.arg) })
+	return s.on(sigBytesWritten, s.cb.withEvent(func(ev *event) { f(ev.arg) })).end
 }

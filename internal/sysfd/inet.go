@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// An Inet is the address and the port of one end of a TCP connection, in as little room as that takes: a server keeps one for each.
-// The zero value is none.
+// An Inet is the address and the port of one end of a TCP connection. The zero value is none.
 type Inet struct {
 	IP    [16]byte // an IPv4 address is mapped
 	Scope uint32   // the interface's index, for a link-local address
