@@ -102,11 +102,6 @@ func TestSocketConnectErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := closeLater(t, new(tcp.Socket))
 			log := watch(c)
-			stop := c.OnErrorOccurred(func(sock.SocketError) {
-				if st := c.State(); st != sock.HostLookupState && st != sock.ConnectingState {
-					t.Errorf("in OnErrorOccurred the state is %v", st)
-				}
-			})
 			must(t, c.ConnectToHost(test.host, test.port, 0))
 			err := c.WaitForConnected(sockettest.Long())
 			wantIs(t, "WaitForConnected", err, test.code)
@@ -117,7 +112,6 @@ func TestSocketConnectErrors(t *testing.T) {
 				t.Errorf("the last error is %v; want %v", c.Err(), err)
 			}
 			log.comes(t, append(test.states, test.code.Name(), "UnconnectedState")...)
-			stop()
 			wantIs(t, "another wait", c.WaitForConnected(0), test.code)
 			wantIs(t, "WaitForReadyRead", c.WaitForReadyRead(0), test.code)
 			if test.host != "" {
@@ -132,6 +126,21 @@ func TestSocketConnectErrors(t *testing.T) {
 				t.Errorf("after a connection was made: %v", c.Err())
 			}
 		})
+	}
+}
+
+// The error is told while the attempt's state is still there. No other callback may be running then.
+func TestSocketErrorComesBeforeTheState(t *testing.T) {
+	for host, code := range map[string]sock.SocketError{"127.0.0.1": sock.ConnectionRefusedError, "no-such-host.invalid": sock.HostNotFoundError} {
+		c := closeLater(t, new(tcp.Socket))
+		states := make(chan sock.State, 10)
+		c.OnErrorOccurred(func(sock.SocketError) { states <- c.State() })
+		must(t, c.ConnectToHost(host, sockettest.Refusing(t).Port(), 0))
+		wantIs(t, host, c.WaitForConnected(sockettest.Long()), code)
+		if st := sockettest.Done(t, "the error is told", states); st != sock.HostLookupState && st != sock.ConnectingState {
+			t.Errorf("%s: in OnErrorOccurred the state is %v", host, st)
+		}
+		wantState(t, c, sock.UnconnectedState)
 	}
 }
 

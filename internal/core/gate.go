@@ -19,6 +19,12 @@ type Poller interface {
 	SetLimit(t time.Time) error
 }
 
+// A promptPoller may say that its Wait calls ready before it waits for anything or anybody.
+type promptPoller interface {
+	Poller
+	Prompt() bool
+}
+
 // past is a limit that has always passed.
 var past = time.Unix(1, 0)
 
@@ -28,18 +34,21 @@ var past = time.Unix(1, 0)
 // Read nor ends it, and a goroutine that waits alone pays for nothing.
 type gate struct {
 	mu   *sync.Mutex // the owner's, which guards everything here
-	cond sync.Cond
-	poll Poller // nil while there is nothing to wait at: then everybody follows
+	poll Poller      // nil while there is nothing to wait at: then everybody follows
+
+	led    bool
+	prompt bool       // poll is
+	keeps  bool       // mu is held by the leader while it is at the poller. For the leader's goroutine alone
+	trying bool       // the leader's try runs
+	limit  *time.Time // the leader's
+	try    func() bool
+	step   func(uintptr) bool
+	calls  int
+	looks  uint      // counts what may have changed: events, pokes
+	armed  time.Time // the limit that poll was given last
 
 	followers int
-	led       bool
-	limit     *time.Time // the leader's
-	try       func() bool
-	calls     int
-	looks     uint      // counts what may have changed: events, pokes
-	trying    bool      // the leader's try runs
-	armed     time.Time // the limit that poll was given last
-	step      func(uintptr) bool
+	cond      sync.Cond
 
 	// At a loop there is no poller: the loop makes the followers look again. On its goroutine, and while it does not run, alone makes one.
 	loop  *loop.Loop
@@ -60,6 +69,8 @@ func (g *gate) init(mu *sync.Mutex) {
 // open lets goroutines wait at p, a new connection's poller. mu held.
 func (g *gate) open(p Poller) {
 	g.poll, g.armed = p, time.Time{}
+	prompt, ok := p.(promptPoller)
+	g.prompt = ok && prompt.Prompt()
 	g.lookAgain()
 }
 
@@ -86,7 +97,7 @@ func (g *gate) standStill() bool {
 // seat makes a poller to wait at, until unseat. mu held.
 func (g *gate) seat() lonePoller {
 	p := g.alone()
-	g.poll, g.armed = p, time.Time{}
+	g.poll, g.armed, g.prompt = p, time.Time{}, false
 	return p
 }
 
@@ -146,9 +157,10 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 	return g.await(&limit, try)
 }
 
-// lead waits at the poller. mu held, and let go of while waiting.
+// lead waits at the poller. mu held, and let go of while waiting: at a prompt poller only then, which saves two of four rounds with the mutex.
 func (g *gate) lead(limit *time.Time, try func() bool) error {
 	g.try, g.calls = try, 0
+	g.keeps = g.prompt
 	err := g.leadWith(limit, g.step)
 	g.try = nil
 	return err
@@ -162,9 +174,14 @@ func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
 	if !g.armed.Equal(*limit) {
 		g.arm(*limit)
 	}
-	g.mu.Unlock()
+	if !g.keeps {
+		g.mu.Unlock()
+	}
 	err := p.Wait(step)
-	g.mu.Lock()
+	if !g.keeps {
+		g.mu.Lock()
+	}
+	g.keeps = false
 	g.led, g.limit = false, nil
 	g.lookAgain()
 	if err != nil && errors.Is(err, os.ErrClosed) {
@@ -175,14 +192,18 @@ func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
 
 // ready is the leader's part of an event: what it finds may be what a follower waits for.
 func (g *gate) ready(uintptr) bool {
-	g.mu.Lock()
+	if !g.keeps {
+		g.mu.Lock()
+	}
 	if g.calls++; g.calls > 1 {
 		g.lookAgain()
 	}
 	g.trying = true
 	ok := g.try()
 	g.trying = false
-	g.mu.Unlock()
+	if g.keeps = ok && g.prompt; !g.keeps {
+		g.mu.Unlock()
+	}
 	return ok
 }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -19,6 +20,7 @@ type fakePoller struct {
 	waiting int
 	most    int // how many ever waited at once
 	closed  bool
+	prompt  bool
 }
 
 func newFakePoller() *fakePoller {
@@ -62,6 +64,8 @@ func (p *fakePoller) Wait(ready func(uintptr) bool) error {
 	}
 }
 
+func (p *fakePoller) Prompt() bool { return p.prompt }
+
 func (p *fakePoller) SetLimit(t time.Time) error {
 	p.change(func() { p.limit = t })
 	if !t.IsZero() {
@@ -85,13 +89,19 @@ type door struct {
 	*fakePoller
 }
 
-func newDoor() *door {
-	d := &door{fakePoller: newFakePoller()}
-	d.gate.init(&d.mu)
-	d.mu.Lock()
-	d.open(d.fakePoller)
-	d.mu.Unlock()
-	return d
+// eachDoor runs f with a gate at a poller of each kind.
+func eachDoor(t *testing.T, f func(t *testing.T, d *door)) {
+	for _, prompt := range []bool{false, true} {
+		t.Run(fmt.Sprint("prompt:", prompt), func(t *testing.T) {
+			d := &door{fakePoller: newFakePoller()}
+			d.fakePoller.prompt = prompt
+			d.gate.init(&d.mu)
+			d.mu.Lock()
+			d.open(d.fakePoller)
+			d.mu.Unlock()
+			f(t, d)
+		})
+	}
 }
 
 // enter starts a goroutine that waits for try, and returns where its result comes.
@@ -126,128 +136,134 @@ func (d *door) until(cond func() bool) {
 }
 
 func TestGateOneWaitsAtThePollerForAll(t *testing.T) {
-	d := newDoor()
-	var bytes int
-	leader := d.enter(never, func() bool { return bytes >= 3 })
-	d.settle(0)
-	var followers []<-chan error
-	for range 4 {
-		followers = append(followers, d.enter(never, func() bool { return bytes >= 1 }))
-	}
-	d.settle(4)
+	eachDoor(t, func(t *testing.T, d *door) {
+		var bytes int
+		leader := d.enter(never, func() bool { return bytes >= 3 })
+		d.settle(0)
+		var followers []<-chan error
+		for range 4 {
+			followers = append(followers, d.enter(never, func() bool { return bytes >= 1 }))
+		}
+		d.settle(4)
 
-	d.mu.Lock()
-	bytes = 1
-	d.mu.Unlock()
-	d.change(func() { d.events++ })
-	for _, f := range followers {
-		if err := <-f; err != nil {
+		d.mu.Lock()
+		bytes = 1
+		d.mu.Unlock()
+		d.change(func() { d.events++ })
+		for _, f := range followers {
+			if err := <-f; err != nil {
+				t.Error(err)
+			}
+		}
+		d.mu.Lock()
+		bytes = 3
+		d.mu.Unlock()
+		d.change(func() { d.events++ })
+		if err := <-leader; err != nil {
 			t.Error(err)
 		}
-	}
-	d.mu.Lock()
-	bytes = 3
-	d.mu.Unlock()
-	d.change(func() { d.events++ })
-	if err := <-leader; err != nil {
-		t.Error(err)
-	}
-	if d.most != 1 {
-		t.Errorf("%d waited at the poller at once", d.most)
-	}
+		if d.most != 1 {
+			t.Errorf("%d waited at the poller at once", d.most)
+		}
+	})
 }
 
 func TestGateEachHasItsOwnLimit(t *testing.T) {
-	d := newDoor()
-	stop := false
-	try := func() bool { return stop }
-	leader := d.enter(never, try)
-	d.settle(0)
-	follower := d.enter(time.Now().Add(20*time.Millisecond), try)
-	if err := <-follower; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the follower: %v", err)
-	}
-	select {
-	case err := <-leader:
-		t.Errorf("the follower's limit ended the leader: %v", err)
-	default:
-	}
-	d.mu.Lock()
-	stop = true
-	d.poke()
-	d.mu.Unlock()
-	if err := <-leader; err != nil {
-		t.Errorf("the leader: %v", err)
-	}
+	eachDoor(t, func(t *testing.T, d *door) {
+		stop := false
+		try := func() bool { return stop }
+		leader := d.enter(never, try)
+		d.settle(0)
+		follower := d.enter(time.Now().Add(20*time.Millisecond), try)
+		if err := <-follower; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the follower: %v", err)
+		}
+		select {
+		case err := <-leader:
+			t.Errorf("the follower's limit ended the leader: %v", err)
+		default:
+		}
+		d.mu.Lock()
+		stop = true
+		d.poke()
+		d.mu.Unlock()
+		if err := <-leader; err != nil {
+			t.Errorf("the leader: %v", err)
+		}
+	})
 }
 
 func TestGateWithNothingToWaitAtKeepsLimits(t *testing.T) {
-	d := newDoor()
-	stop := false
-	leader := d.enter(never, func() bool { return stop })
-	d.settle(0)
-	d.mu.Lock()
-	d.shut()
-	d.mu.Unlock()
-	d.change(func() { d.closed = true })
-	d.until(func() bool { return d.followers == 1 }) // it follows now, though nobody leads
-	if err := <-d.enter(time.Now().Add(time.Millisecond), func() bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("with a limit: %v", err)
-	}
-	d.mu.Lock()
-	stop = true
-	d.tell()
-	d.mu.Unlock()
-	if err := <-leader; err != nil {
-		t.Errorf("without a limit: %v", err)
-	}
+	eachDoor(t, func(t *testing.T, d *door) {
+		stop := false
+		leader := d.enter(never, func() bool { return stop })
+		d.settle(0)
+		d.mu.Lock()
+		d.shut()
+		d.mu.Unlock()
+		d.change(func() { d.closed = true })
+		d.until(func() bool { return d.followers == 1 }) // it follows now, though nobody leads
+		if err := <-d.enter(time.Now().Add(time.Millisecond), func() bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("with a limit: %v", err)
+		}
+		d.mu.Lock()
+		stop = true
+		d.tell()
+		d.mu.Unlock()
+		if err := <-leader; err != nil {
+			t.Errorf("without a limit: %v", err)
+		}
+	})
 }
 
 func TestGateFollowerTakesTheLeadersPlace(t *testing.T) {
-	d := newDoor()
-	var ready bool
-	leader := d.enter(time.Now().Add(20*time.Millisecond), func() bool { return false })
-	d.settle(0)
-	follower := d.enter(never, func() bool { return ready })
-	if err := <-leader; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the leader: %v", err)
-	}
-	d.settle(0)
-	d.mu.Lock()
-	ready = true
-	d.poke()
-	d.mu.Unlock()
-	if err := <-follower; err != nil {
-		t.Error(err)
-	}
+	eachDoor(t, func(t *testing.T, d *door) {
+		var ready bool
+		leader := d.enter(time.Now().Add(20*time.Millisecond), func() bool { return false })
+		d.settle(0)
+		follower := d.enter(never, func() bool { return ready })
+		if err := <-leader; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the leader: %v", err)
+		}
+		d.settle(0)
+		d.mu.Lock()
+		ready = true
+		d.poke()
+		d.mu.Unlock()
+		if err := <-follower; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestGateLimitMayChange(t *testing.T) {
-	d := newDoor()
-	deadline := time.Now().Add(time.Hour)
-	result := make(chan error, 1)
-	go func() {
+	eachDoor(t, func(t *testing.T, d *door) {
+		deadline := time.Now().Add(time.Hour)
+		result := make(chan error, 1)
+		go func() {
+			d.mu.Lock()
+			err := d.gate.await(&deadline, func() bool { return false })
+			d.mu.Unlock()
+			result <- err
+		}()
+		d.settle(0)
 		d.mu.Lock()
-		err := d.gate.await(&deadline, func() bool { return false })
+		deadline = past
+		d.rearm(&deadline)
 		d.mu.Unlock()
-		result <- err
-	}()
-	d.settle(0)
-	d.mu.Lock()
-	deadline = past
-	d.rearm(&deadline)
-	d.mu.Unlock()
-	if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error(err)
-	}
+		if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestGateClosedPollerEndsTheWait(t *testing.T) {
-	d := newDoor()
-	leader := d.enter(never, func() bool { return false })
-	d.settle(0)
-	d.change(func() { d.closed = true })
-	if err := <-leader; !errors.Is(err, net.ErrClosed) {
-		t.Error(err)
-	}
+	eachDoor(t, func(t *testing.T, d *door) {
+		leader := d.enter(never, func() bool { return false })
+		d.settle(0)
+		d.change(func() { d.closed = true })
+		if err := <-leader; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
 }

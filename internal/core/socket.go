@@ -50,10 +50,9 @@ type Socket struct {
 	lent     bool        // others may have a duplicate of the descriptor
 }
 
-// A flow is the state of a connection's two directions.
+// A flow is the state of a connection's two directions. What every Read and Write needs stands together, so that with many connections they
+// touch little memory.
 type flow struct {
-	in, out gate
-
 	readDeadline, writeDeadline time.Time
 
 	// Receiving. The bytes in rbuf came before those that the transport still has.
@@ -63,17 +62,20 @@ type flow struct {
 	told     int64 // bytes that callbacks have heard of, counted as consumed is
 	waited   int64 // bytes that a wait has told of, counted so
 	reader   *readOp
-	watching bool // a goroutine waits on behalf of the callbacks
 
 	// Sending. wbuf is WriteBuffered's.
-	wbuf      buffer
-	writer    *writeOp // whose bytes are being sent; wbuf must wait
-	spare     *writeOp
+	wbuf   buffer
+	writer *writeOp // whose bytes are being sent; wbuf must wait
+	sent   int64
+
+	watching  bool // a goroutine waits on behalf of the callbacks
 	flushing  bool // a goroutine sends wbuf, or timer will start one
-	timer     *time.Timer
-	sent      int64
 	shutWrite bool // CloseWrite once wbuf is empty
 
+	in, out gate
+
+	spare  *writeOp
+	timer  *time.Timer // of flushing
 	broken error       // why wbuf could not be sent while the loop stood still
 	expiry *time.Timer // of the write deadline, at a loop
 

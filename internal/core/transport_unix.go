@@ -25,6 +25,7 @@ type runtimeTransport struct {
 	mu     sync.Mutex
 	limits *[2]time.Time // what SetLimit said before there was a seat
 	closed bool
+	others bool // others may wait at the seat
 }
 
 // A seat is a descriptor's place at the runtime's poller.
@@ -42,7 +43,7 @@ func NewConnTransport(c Conn) (Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := new(runtimeTransport)
+	t := &runtimeTransport{others: true}
 	t.seat.Store(&seat{c, raw})
 	return t, raw.Control(func(fd uintptr) { t.fd = int(fd) })
 }
@@ -170,6 +171,8 @@ func (t *readSide) SetLimit(limit time.Time) error {
 	return (*runtimeTransport)(t).setLimit(inward, limit)
 }
 
+func (t *readSide) Prompt() bool { return !t.others }
+
 type writeSide runtimeTransport
 
 func (t *writeSide) Wait(ready func(uintptr) bool) error {
@@ -178,6 +181,7 @@ func (t *writeSide) Wait(ready func(uintptr) bool) error {
 func (t *writeSide) SetLimit(limit time.Time) error {
 	return (*runtimeTransport)(t).setLimit(outward, limit)
 }
+func (t *writeSide) Prompt() bool { return !t.others }
 
 func readFd(fd uintptr, p []byte) (int, error) {
 	n, errno := sysfd.Read(int(fd), p)

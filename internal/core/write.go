@@ -89,13 +89,25 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 		s.mu.Unlock()
 		return 0, err
 	}
+	sent := 0
+	if send == nil && s.state == sock.ConnectedState && s.t != nil && s.plainOut() {
+		// Most often there is room, and nobody to wait for.
+		var err error
+		if sent, err = s.t.Write(p); sent == len(p) || err != nil && err != ErrAgain {
+			if err != nil {
+				err = s.wrap("write", err)
+			}
+			s.unlock()
+			return sent, err
+		}
+	}
 	o := f.spare
 	if f.spare = nil; o == nil {
 		o = newWriteOp(s)
 	}
-	o.p, o.send = p, send
+	o.p, o.send, o.n = p, send, sent
 	var err error
-	if f.out.led || !f.writeDeadline.IsZero() || !o.once() { // most often there is room, and nobody to wait for
+	if f.out.led || !f.writeDeadline.IsZero() || !o.once() {
 		err = f.out.await(&f.writeDeadline, o.try)
 	}
 	n := o.n
@@ -118,6 +130,12 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 	}
 	s.unlock()
 	return n, err
+}
+
+// plainOut reports whether nothing stands before what is written now, and nothing bounds when. mu held, and there is a flow.
+func (s *Socket) plainOut() bool {
+	f := s.flow
+	return !s.staged && f.wbuf.len() == 0 && f.writer == nil && !f.shutWrite && f.writeDeadline.IsZero()
 }
 
 // flushDelay is how long WriteBuffered's bytes may wait for more of them, or for a Flush or a wait, before they are sent all the same.
