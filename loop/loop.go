@@ -47,7 +47,9 @@ type Loop struct {
 	doubts  doubts
 	posts   []func() // what is to be run, from next
 	next    int
-	work    int // what was done since other goroutines had their turn
+	work    int  // what was done since other goroutines had their turn
+	dry     int  // how often in a row there was nothing, or not much, to do at once
+	lone    bool // it has slept until one event came, which is at hand
 }
 
 const (
@@ -56,6 +58,11 @@ const (
 	// untilYield is how much work is done before other goroutines have their turn. It keeps a goroutine that sleeps a millisecond from
 	// being late by tens, and the runtime from taking the processor away at every sleep because it has never been given back.
 	untilYield = 512
+	// After driest looks in a row that have found nothing the loop sleeps without a look, and looks each reconsider-th time only, until
+	// there is something to find, or plenty after a sleep.
+	driest     = 4
+	reconsider = 16
+	plenty     = 4
 	// keepPosts is the capacity that is kept for posted functions.
 	keepPosts = 4096
 
@@ -131,6 +138,7 @@ func (l *Loop) turn() error {
 		}
 	}
 	l.work += 1 + l.end - l.at
+	l.doubts.age += l.end - l.at
 	for l.at < l.end {
 		ev := l.ready[l.at]
 		l.at++
@@ -151,17 +159,23 @@ func (l *Loop) turn() error {
 
 // look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
 func (l *Loop) look() (slept bool, err error) {
-	l.at, l.end = 0, 0
-	if l.doubts.press() {
-		l.end = l.doubts.settle(l.ready[:])
+	l.at, l.end, l.lone = 0, 0, false
+	if l.doubts.pressing() {
+		l.end = l.doubts.settle(l.ready[:poll.Batch])
 	}
 	busy := l.next < len(l.posts) || l.news.Load()
-	n, err := l.poller.Poll(l.ready[l.end:])
-	if l.end += n; l.end == 0 {
-		l.end = l.doubts.settle(l.ready[:])
+	if busy || l.end > 0 || l.mayFind() {
+		n, err := l.poller.Poll(l.ready[l.end:])
+		if n > 0 {
+			l.dry = 0
+		}
+		l.end += n
+		if l.end > 0 || busy || err != nil {
+			return false, err
+		}
 	}
-	if l.end > 0 || busy || err != nil {
-		return false, err
+	if l.end = l.doubts.settle(l.ready[:]); l.end > 0 {
+		return false, nil
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
 	// in the system and keeps the processor. Twice, because each 61st time the scheduler looks first where this goroutine stands: at one
@@ -178,12 +192,22 @@ func (l *Loop) look() (slept bool, err error) {
 		slept = true
 	}
 	l.asleep.Store(false)
+	if l.end >= plenty {
+		l.dry = 0
+	}
+	l.lone = l.end == 1
 	return slept, err
+}
+
+// mayFind reports whether it is worth a call to look for events before sleeping. That call is quicker than one that may sleep, and who finds
+// nothing has made it in vain: then sleeping at once, which finds what there is, too, saves it.
+func (l *Loop) mayFind() bool {
+	l.dry++
+	return l.dry <= driest || l.dry%reconsider == 0
 }
 
 func (l *Loop) yield() {
 	l.work = 0
-	l.doubts.aged = true
 	runtime.Gosched()
 }
 

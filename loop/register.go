@@ -61,11 +61,6 @@ func (l *Loop) Register(fd uintptr, on Events, h Handler) (Registration, error) 
 // any goroutine. It fails with an OperationError if the registration is over.
 func (l *Loop) Modify(r Registration, fd uintptr, on Events) error { return l.modify(r, fd, on, true) }
 
-// Doubt has the loop call the handler of a registration once more, if there is something to read at its descriptor, or the end, when the
-// loop has nothing else to do or has done some hundred other things. It is for who has left bytes, perhaps, of which no edge tells any more, and
-// costs much less than to look at once. It is called on the loop's goroutine, and nowhere else.
-func (l *Loop) Doubt(r Registration, fd uintptr) { l.doubts.add(r, fd) }
-
 // Unregister ends a registration: its handler is forgotten at once, and an event that has happened before, or in this turn, does not
 // reach it, nor whoever comes after it. A call of Ready that has begun on another goroutine may still be running.
 //

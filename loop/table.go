@@ -47,13 +47,13 @@ func (t *table) add(h Handler) Registration {
 }
 
 // get returns the handler, or nil if r is over.
-func (t *table) get(r Registration) Handler {
+func (t *table) get(r Registration) (h Handler) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if s := t.slot(r.slot); s != nil && s.generation == r.generation {
-		return s.h
+		h = s.h
 	}
-	return nil
+	t.mu.Unlock()
+	return h
 }
 
 // remove ends r, and reports whether it has.

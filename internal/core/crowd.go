@@ -78,12 +78,13 @@ func (s *Server[T]) watch(l Listener[T]) error {
 	if fd == noHandle {
 		return nil
 	}
-	n, err := s.crowd.loop.Notify(fd, loop.Readable, func(loop.Events) { s.acceptBurst(l) })
+	c := s.crowd
+	n, err := c.loop.Notify(fd, loop.Readable, func(loop.Events) { s.acceptBurst(c) })
 	if err != nil {
 		return err
 	}
-	s.crowd.notifier, s.crowd.watched = n, true
-	s.gate.park(s.crowd.loop, func() lonePoller {
+	c.notifier, c.watched = n, true
+	s.gate.park(c.loop, func() lonePoller {
 		return newLonePoller(func() (uintptr, int16) { return fd, pollIn })
 	}, nil)
 	return nil
@@ -107,28 +108,28 @@ func (s *Server[T]) watchIfWanted() {
 // mostBurst bounds how many connections are accepted before others on the loop have their turn.
 const mostBurst = 64
 
-// acceptBurst accepts connections at l, on the loop. A try that finds none costs as much as a connection, so that there is one try at first,
-// and twice as many each time that there was one for each.
-func (s *Server[T]) acceptBurst(l Listener[T]) {
+// acceptBurst accepts connections for a crowd, on its loop. A try that finds none costs as much as a connection, so that there is one try at
+// first, and twice as many each time that there was one for each.
+func (s *Server[T]) acceptBurst(c *crowd) {
 	s.mu.Lock()
-	c := s.crowd
 	n := 0
-	for n < c.burst && s.l == l && s.accept() {
+	for n < c.burst && s.listensFor(c) && s.accept() {
 		n++
 		s.run()
 	}
-	switch {
-	case s.l != l:
-	case n == c.burst:
-		c.burst = min(2*c.burst, mostBurst)
-	default:
-		c.burst = 1
-	}
-	if s.l == l {
+	if s.listensFor(c) {
+		if n == c.burst {
+			c.burst = min(2*c.burst, mostBurst)
+		} else {
+			c.burst = 1
+		}
 		s.watchIfWanted()
 	}
 	s.unlock()
 }
+
+// listensFor reports whether the server still listens with the crowd that it was given when it began to. mu held.
+func (s *Server[T]) listensFor(c *crowd) bool { return s.l != nil && s.crowd == c }
 
 // summon has the loop run the callbacks that are due. mu held.
 func (s *Server[T]) summon() {

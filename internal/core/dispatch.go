@@ -195,7 +195,24 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 		return
 	}
 	d.due = telling
-	d.start(mu, event{sig: sig, count: 1}, h)
+	if d.first != nil {
+		d.start(mu, event{sig: sig, count: 1}, h)
+		return
+	}
+	// The plain case of a handler: there is nobody else to tell.
+	finished := false
+	defer func() {
+		if !finished {
+			d.goOnElsewhere(mu, h)
+		}
+	}()
+	h.tellAll(sig, 0)
+	finished = true
+	if d.due == telling || len(d.due.queue) == 0 {
+		d.done()
+		return
+	}
+	d.start(mu, d.due.shift(), h)
 }
 
 // run runs the callbacks that are due, unless they are running. It reports whether it ran any. mu held, and let go of meanwhile.
@@ -212,17 +229,9 @@ func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
 func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	finished := false
 	defer func() {
-		if finished {
-			return
+		if !finished {
+			d.goOnElsewhere(mu, h)
 		}
-		mu.Lock() // a callback has let us down: the others are still owed their events
-		if d.due != telling && len(d.due.queue) > 0 {
-			d.due.running = false
-		} else {
-			d.done()
-		}
-		mu.Unlock()
-		h.runElsewhere()
 	}()
 	for {
 		if ev.do != nil {
@@ -249,6 +258,18 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	}
 	d.done()
 	finished = true
+}
+
+// goOnElsewhere is for when a callback has let its goroutine down: the others are still owed their events. mu is not held.
+func (d *dispatcher) goOnElsewhere(mu *sync.Mutex, h host) {
+	mu.Lock()
+	if d.due != telling && len(d.due.queue) > 0 {
+		d.due.running = false
+	} else {
+		d.done()
+	}
+	mu.Unlock()
+	h.runElsewhere()
 }
 
 // shift takes the next event, which now is the one that is told.

@@ -17,6 +17,7 @@ import (
 type Home struct {
 	loop   *loop.Loop
 	all    *Handler // what all of its sockets tell; nil: nothing
+	heard  uint8    // the signals that it is told of, as a set of bits
 	passes bool     // descriptors may come with the bytes, at which a read stops
 
 	// What the callback that runs has written to its own socket, which is sent in one piece when it has returned. Guarded by that socket's
@@ -28,7 +29,7 @@ type Home struct {
 
 // NewHome returns a home at l for sockets of one kind, which pass descriptors or not, and which all tell what all says, if that is not nil.
 func NewHome(l *loop.Loop, passes bool, all *Handler) *Home {
-	return &Home{loop: l, passes: passes, all: all}
+	return &Home{loop: l, passes: passes, all: all, heard: all.heard()}
 }
 
 // here reports whether this is the loop's goroutine.
@@ -71,7 +72,7 @@ func (s *Socket) unstage() int64 {
 		return 0
 	}
 	out := s.home.out
-	n, err := s.t.Write(out)
+	n, err := (*loopSide)(s).Write(out)
 	if n > 0 {
 		s.post(event{sig: sigBytesWritten, arg: int64(n)})
 		if s.flow != nil {

@@ -13,27 +13,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and costs a tenth of an
-// echo more than recvfrom. On the loop, which is where most reads are, the loop finds out for many at a time.
+// Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and may cost a tenth
+// of an echo more than recvfrom. On the loop, which is where most reads are, the loop finds out for many at a time.
 func (t *loopSide) Read(p []byte) (int, error) {
 	fd, doubtful := t.Fd(), t.home.passes
-	if doubtful && (!t.home.here() || t.home.exact) {
+	if doubtful && (!t.home.here() || t.home.exact || !t.home.loop.DoubtPays()) {
 		n, cut, errno := sysfd.ReadUpTo(int(fd), p)
 		t.full = sysfd.Filled(n, p) || cut
 		return readResult(n, errno, p)
 	}
-	n, err := readFd(fd, p)
+	n, errno := sysfd.Read(int(fd), p)
 	t.full = sysfd.Filled(n, p)
-	if doubtful && n > 0 && !t.full {
-		t.home.loop.Doubt(t.watch, fd)
+	if n > 0 {
+		if doubtful && !t.full {
+			t.home.loop.Doubt(t.watch, fd)
+		}
+		return n, nil
 	}
-	return n, err
+	return readResult(n, errno, p)
 }
 
-func (t *loopSide) Write(p []byte) (int, error) { return writeFd(t.Fd(), p) }
-func (t *loopSide) Query() (int, bool, error)   { return queryFd(t.Fd()) }
-func (t *loopSide) CloseRead() error            { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_RD) }
-func (t *loopSide) CloseWrite() error           { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_WR) }
+func (t *loopSide) Write(p []byte) (int, error) {
+	n, errno := sysfd.Write(int(t.fd-1), p)
+	if errno == 0 {
+		return n, nil
+	}
+	return writeResult(errno)
+}
+
+func (t *loopSide) Query() (int, bool, error) { return queryFd(t.Fd()) }
+func (t *loopSide) CloseRead() error          { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_RD) }
+func (t *loopSide) CloseWrite() error         { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_WR) }
 
 // detach takes the descriptor out of a transport, or a duplicate if it is at the runtime's poller already. The transport is gone then.
 func detach(t Transport) (int, error) {

@@ -13,7 +13,7 @@ func (s *Socket) post(ev event) bool {
 
 // hears reports whether anybody is told of sig. mu held.
 func (s *Socket) hears(sig signal) bool {
-	return s.cb.hears(sig) || s.home != nil && s.home.all.hears(sig)
+	return s.home != nil && s.home.heard&(1<<sig) != 0 || s.cb.first != nil && s.cb.hears(sig)
 }
 
 // listened reports whether anybody is told of anything. mu held.
@@ -47,21 +47,22 @@ type Handler struct {
 	ErrorOccurred func(*Socket, sock.SocketError)
 }
 
-func (h *Handler) hears(sig signal) bool {
+// heard returns the signals that h is told of, as a set of bits.
+func (h *Handler) heard() (set uint8) {
 	if h == nil {
-		return false
+		return 0
 	}
-	switch sig {
-	case sigReadyRead:
-		return h.ReadyRead != nil
-	case sigDisconnected:
-		return h.Disconnected != nil
-	case sigBytesWritten:
-		return h.BytesWritten != nil
-	case sigErrorOccurred:
-		return h.ErrorOccurred != nil
+	for sig, hears := range map[signal]bool{
+		sigReadyRead:     h.ReadyRead != nil,
+		sigDisconnected:  h.Disconnected != nil,
+		sigBytesWritten:  h.BytesWritten != nil,
+		sigErrorOccurred: h.ErrorOccurred != nil,
+	} {
+		if hears {
+			set |= 1 << sig
+		}
 	}
-	return false
+	return set
 }
 
 // A registered is a callback that a socket has been given.

@@ -202,13 +202,17 @@ func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
 
 func writeFd(fd uintptr, p []byte) (int, error) {
 	n, errno := sysfd.Write(int(fd), p)
-	switch {
-	case errno == syscall.EAGAIN:
-		return 0, ErrAgain
-	case errno != 0:
-		return 0, errno
+	if errno == 0 {
+		return n, nil
 	}
-	return n, nil
+	return writeResult(errno)
+}
+
+func writeResult(errno syscall.Errno) (int, error) {
+	if errno == syscall.EAGAIN {
+		return 0, ErrAgain
+	}
+	return 0, errno
 }
 
 func queryFd(fd uintptr) (unread int, ended bool, err error) {
