@@ -494,6 +494,35 @@ func (w *loopWorld) meddle(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
+// describe says how the server's end of a connection stands whose answers do not come.
+func (w *loopWorld) describe(up *stream) {
+	w.sides.Range(func(_, v any) bool {
+		s := v.(*loopSide)
+		reads, writes := !s.rmu.TryLock(), !s.wmu.TryLock()
+		if !reads {
+			defer s.rmu.Unlock()
+		}
+		if !writes {
+			defer s.wmu.Unlock()
+		}
+		if s.link == nil || &s.link.up != up {
+			return true
+		}
+		raw, err := s.c.SyscallConn()
+		unread, unsent := -1, -1
+		if err == nil {
+			raw.Control(func(fd uintptr) {
+				unread, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+				unsent, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ)
+			})
+		}
+		w.t.Errorf("%s, on a loop: %v: in %v, somebody reads: %v, writes: %v; it has %d of %d bytes and has answered %d; the system has %d unread and %d unsent, the socket %d unsent and room for %d unread; told %d times of its end, over: %v",
+			s.id, s.l.Load() != nil, s.c.State(), reads, writes, s.in.got, s.in.sent.Load(), s.out.sent.Load(), unread, unsent, s.c.BytesToWrite(), s.c.ReadBufferSize(), s.ends.Load(), s.over)
+		w.t.Errorf("then it has %d unread", s.c.BytesAvailable())
+		return false
+	})
+}
+
 // A loopProgram is a client, what it does, and what must come of it.
 type loopProgram struct {
 	end
@@ -728,6 +757,7 @@ func (p *loopProgram) drain() {
 		case time.Now().After(limit):
 			p.t.Errorf("%s: %d of %d bytes were answered, and no more; blocking %v, in %v, %d available, %d to write",
 				p.id, got, want, blocking, p.s.State(), p.s.BytesAvailable(), p.s.BytesToWrite())
+			p.w.describe(p.out)
 			return
 		}
 		if !blocking {

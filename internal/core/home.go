@@ -272,25 +272,37 @@ func (s *Socket) arrived() (again bool) {
 	}
 	for turns := 1; ; turns++ {
 		epoch, before := s.epoch, s.readSoFar()
-		s.full, s.filled, s.fresh = false, false, false
+		s.full, s.filled, s.fresh, s.owed = false, false, false, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
 		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return false
 		}
-		left := s.flow != nil && s.flow.rbuf.len() > 0 && (s.fresh || s.flow.consumed > before)
+		left := s.leftSome(before) || s.fresh && s.flow.rbuf.len() > 0
 		if !s.full && !left {
 			return false
 		}
 		if turns == mostTurns { // others want their turn
-			s.full = true
-			s.home.loop.Post(s.lookAtLoop)
+			s.owe()
 			return true
 		}
 		if !left && !hasBytes(int(s.fd-1)) {
 			s.full = false
 			return false
 		}
+	}
+}
+
+// leftSome reports whether bytes are buffered after some have been read since readSoFar said before. mu held.
+func (s *Socket) leftSome(before int64) bool {
+	return s.flow != nil && s.flow.rbuf.len() > 0 && s.flow.consumed > before
+}
+
+// owe has the loop tell the callbacks again. mu held.
+func (s *Socket) owe() {
+	if !s.owed && s.t != nil {
+		s.owed = true
+		s.home.loop.Post(s.lookAtLoop)
 	}
 }
 
@@ -308,7 +320,9 @@ func (s *Socket) hungUp() {
 		return
 	}
 	unread, cause := peek(int(s.fd - 1))
-	if unread || s.full {
+	owed := s.owed && s.flow != nil && s.flow.rbuf.len() > 0
+	s.owed = false
+	if unread || owed {
 		epoch := s.epoch
 		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return

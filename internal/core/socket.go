@@ -46,6 +46,7 @@ type Socket struct {
 	full     bool        // the last read has filled its buffer: there may be more
 	filled   bool        // bytes were buffered since the callbacks were told
 	fresh    bool        // and then others, which came meanwhile
+	owed     bool        // the loop is to tell the callbacks of what they have left of what they were told of
 	staged   bool        // what callbacks have written is in the home's hands
 	lent     bool        // others may have a duplicate of the descriptor
 }
@@ -169,10 +170,16 @@ func (s *Socket) fire() {
 			s.summon()
 			return
 		}
-		if !s.cb.run(&s.mu, s) {
+		if !s.cb.pending() {
 			return
 		}
+		before := s.readSoFar()
+		s.full = false
+		s.cb.run(&s.mu, s)
 		s.flushWritten()
+		if s.home != nil && (s.full || s.leftSome(before)) { // no edge tells them of the rest
+			s.owe()
+		}
 	}
 }
 
@@ -240,7 +247,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	s.epoch++
 	s.end, s.mode, s.err = end, mode, nil
 	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
-	s.unheard, s.asked, s.full, s.lent = false, 0, false, false
+	s.unheard, s.asked, s.full, s.owed, s.lent = false, 0, false, false, false
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()
