@@ -113,7 +113,8 @@ type loopWorld struct {
 	loops       []*loop.Loop
 	links       sync.Map // by number, to *link
 	numbers     atomic.Uint64
-	sides       sync.Map // *local.Socket to *loopSide
+	sides       sync.Map // *local.Socket to *loopSide, of all servers' sockets that there have been
+	alive       sync.Map // those of them that have not ended
 	live        atomic.Int64
 	connections atomic.Int64
 }
@@ -308,6 +309,7 @@ func (w *loopWorld) side(c *local.Socket) *loopSide {
 		s := &loopSide{w: w, rng: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 		s.t, s.c, s.id = w.t, c, "a server's socket"
 		if v, ok = w.sides.LoadOrStore(c, s); !ok {
+			w.alive.Store(c, s)
 			w.live.Add(1)
 			w.connections.Add(1)
 		}
@@ -356,7 +358,8 @@ func (s *loopSide) answer() {
 		s.send(s.rng, owed)
 		return
 	}
-	for owed > 0 { // not in a way that may end it
+	defer s.c.SetWriteDeadline(time.Time{}) // or what is buffered waits for somebody who sends it
+	for owed > 0 {                          // not in a way that may end it
 		b := make([]byte, 1+s.rng.IntN(owed))
 		sent := s.out.sent.Load()
 		for i := range b {
@@ -385,6 +388,7 @@ func (s *loopSide) answer() {
 func (s *loopSide) disconnected() {
 	if s.ends.Add(1) == 1 {
 		s.ended(rand.New(rand.NewPCG(rand.Uint64(), 0)))
+		s.w.alive.Delete(s.c)
 		s.w.live.Add(-1)
 	}
 }
@@ -460,7 +464,7 @@ func (w *loopWorld) serveByGoroutines(srv *local.Server) {
 // meddle uses servers' sockets from a goroutine that is nobody's.
 func (w *loopWorld) meddle(ctx context.Context, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		w.sides.Range(func(_, v any) bool {
+		w.alive.Range(func(_, v any) bool {
 			s := v.(*loopSide)
 			if s.ends.Load() > 0 || rng.IntN(10) > 0 {
 				return true
@@ -496,7 +500,7 @@ func (w *loopWorld) meddle(ctx context.Context, rng *rand.Rand) {
 
 // describe says how the server's end of a connection stands whose answers do not come.
 func (w *loopWorld) describe(up *stream) {
-	w.sides.Range(func(_, v any) bool {
+	w.alive.Range(func(_, v any) bool {
 		s := v.(*loopSide)
 		reads, writes := !s.rmu.TryLock(), !s.wmu.TryLock()
 		if !reads {

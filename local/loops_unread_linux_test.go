@@ -108,3 +108,31 @@ func TestLoopBigBuffers(t *testing.T) {
 		n += sockettest.Done(t, fmt.Sprintf("more is told of than %d bytes", n), got)
 	}
 }
+
+// Callbacks that read a part of what another goroutine has buffered are told of the rest, though no edge tells of it.
+func TestLoopBytesThatAnotherGoroutineHasBuffered(t *testing.T) {
+	const size = 1000
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	told := make(chan struct{}, 1)
+	got := make(chan int, size)
+	first := true
+	c.OnReadyRead(func() {
+		if first { // and reads nothing: the edge is gone
+			first = false
+			told <- struct{}{}
+			return
+		}
+		n, _ := c.ReadAvailable(make([]byte, 10))
+		got <- n
+	})
+	peer.Write(make([]byte, size))
+	sockettest.Done(t, "it is told", told)
+	if n := c.BytesAvailable(); n != size {
+		t.Fatalf("%d bytes are available, want %d", n, size)
+	}
+	for n := 0; n < size; {
+		n += sockettest.Done(t, fmt.Sprintf("more is told of than %d bytes", n), got)
+	}
+}

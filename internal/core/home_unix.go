@@ -52,7 +52,7 @@ func detach(t Transport) (int, error) {
 		t.Close()
 		return -1, syscall.ENOTSUP
 	}
-	if r.seat.Load() == nil {
+	if !r.seated.Load() {
 		return r.fd, nil
 	}
 	defer t.Close()

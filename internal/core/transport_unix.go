@@ -19,19 +19,15 @@ import (
 //
 // It comes to the poller when somebody has to wait: a connection whose request is there when it is accepted is served and closed without.
 type runtimeTransport struct {
-	fd   int
-	seat atomic.Pointer[seat] // nil until then
+	fd     int
+	seated atomic.Bool // it is at the poller: raw and conn are set, and stay
+	others bool        // others may wait there
+	raw    syscall.RawConn
+	conn   Conn
 
 	mu     sync.Mutex
-	limits *[2]time.Time // what SetLimit said before there was a seat
+	limits *[2]time.Time // what SetLimit said before it was seated
 	closed bool
-	others bool // others may wait at the seat
-}
-
-// A seat is a descriptor's place at the runtime's poller.
-type seat struct {
-	conn Conn
-	raw  syscall.RawConn
 }
 
 // NewTransport makes a transport of fd, a connected non-blocking stream socket that the transport owns from now on.
@@ -43,47 +39,61 @@ func NewConnTransport(c Conn) (Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &runtimeTransport{others: true}
-	t.seat.Store(&seat{c, raw})
+	t := &runtimeTransport{others: true, raw: raw, conn: c}
+	t.seated.Store(true)
 	return t, raw.Control(func(fd uintptr) { t.fd = int(fd) })
 }
 
 // sit brings the descriptor to the poller.
-func (t *runtimeTransport) sit() (*seat, error) {
-	if at := t.seat.Load(); at != nil {
-		return at, nil
+func (t *runtimeTransport) sit() error {
+	if t.seated.Load() {
+		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at := t.seat.Load(); at != nil {
-		return at, nil
-	}
-	if t.closed {
-		return nil, os.ErrClosed
+	switch {
+	case t.seated.Load():
+		return nil
+	case t.closed:
+		return os.ErrClosed
 	}
 	file := os.NewFile(uintptr(t.fd), "socket")
 	if file == nil {
-		return nil, syscall.EBADF
+		return syscall.EBADF
 	}
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	at := &seat{file, raw}
+	t.raw, t.conn = raw, file
+	defer t.seated.Store(true)
 	if t.limits != nil {
 		for d, limit := range t.limits {
-			if err := at.setLimit(direction(d), limit); err != nil {
-				return nil, err
+			if err := t.limit(direction(d), limit); err != nil {
+				return err
 			}
 		}
 	}
-	t.seat.Store(at)
-	return at, nil
+	return nil
 }
 
-func (t *runtimeTransport) Read(p []byte) (int, error)  { return readFd(uintptr(t.fd), p) }
-func (t *runtimeTransport) Write(p []byte) (int, error) { return writeFd(uintptr(t.fd), p) }
-func (t *runtimeTransport) Query() (int, bool, error)   { return queryFd(uintptr(t.fd)) }
+func (t *runtimeTransport) Read(p []byte) (int, error) {
+	n, errno := sysfd.Read(t.fd, p)
+	if n > 0 {
+		return n, nil
+	}
+	return readResult(n, errno, p)
+}
+
+func (t *runtimeTransport) Write(p []byte) (int, error) {
+	n, errno := sysfd.Write(t.fd, p)
+	if errno == 0 {
+		return n, nil
+	}
+	return writeResult(errno)
+}
+
+func (t *runtimeTransport) Query() (int, bool, error) { return queryFd(uintptr(t.fd)) }
 
 func (t *runtimeTransport) CloseRead() error          { return sysfd.Shutdown(t.fd, unix.SHUT_RD) }
 func (t *runtimeTransport) CloseWrite() error         { return sysfd.Shutdown(t.fd, unix.SHUT_WR) }
@@ -91,54 +101,44 @@ func (t *runtimeTransport) Pollers() (Poller, Poller) { return (*readSide)(t), (
 func (t *runtimeTransport) Fd() uintptr               { return uintptr(t.fd) }
 
 func (t *runtimeTransport) SyscallConn() (syscall.RawConn, error) {
-	at, err := t.sit()
-	if err != nil {
+	if err := t.sit(); err != nil {
 		return nil, err
 	}
-	return at.raw, nil
+	return t.raw, nil
 }
 
 func (t *runtimeTransport) Close() error {
 	t.mu.Lock()
 	t.closed = true
-	at := t.seat.Load()
+	seated := t.seated.Load()
 	t.mu.Unlock()
-	if at != nil {
-		return at.conn.Close()
+	if seated {
+		return t.conn.Close()
 	}
 	return sysfd.Close(t.fd)
 }
 
-func (t *runtimeTransport) wait(d direction, ready func(uintptr) bool) error {
-	at := t.seat.Load()
-	if at == nil {
-		switch {
-		case t.passed(d):
-			return os.ErrDeadlineExceeded
-		case ready(uintptr(t.fd)):
-			return nil
-		}
-		var err error
-		if at, err = t.sit(); err != nil {
-			return err
-		}
+// takeSeat has what Wait has to do once: it tries, and comes to the poller if that was in vain. It reports whether Wait is over.
+func (t *runtimeTransport) takeSeat(d direction, ready func(uintptr) bool) (done bool, err error) {
+	switch {
+	case t.passed(d):
+		return true, os.ErrDeadlineExceeded
+	case ready(uintptr(t.fd)):
+		return true, nil
 	}
-	if d == inward {
-		return at.raw.Read(ready)
-	}
-	return at.raw.Write(ready)
+	err = t.sit()
+	return err != nil, err
 }
 
 func (t *runtimeTransport) setLimit(d direction, limit time.Time) error {
-	if at := t.seat.Load(); at != nil {
-		return at.setLimit(d, limit)
+	if t.seated.Load() {
+		return t.limit(d, limit)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.seat.Load()
 	switch {
-	case at != nil:
-		return at.setLimit(d, limit)
+	case t.seated.Load():
+		return t.limit(d, limit)
 	case t.closed:
 		return os.ErrClosed
 	case t.limits == nil:
@@ -155,38 +155,43 @@ func (t *runtimeTransport) passed(d direction) bool {
 	return t.limits != nil && expired(t.limits[d])
 }
 
-func (at *seat) setLimit(d direction, limit time.Time) error {
+// limit sets a limit at the poller.
+func (t *runtimeTransport) limit(d direction, limit time.Time) error {
 	if d == inward {
-		return at.conn.SetReadDeadline(limit)
+		return t.conn.SetReadDeadline(limit)
 	}
-	return at.conn.SetWriteDeadline(limit)
+	return t.conn.SetWriteDeadline(limit)
 }
 
 type readSide runtimeTransport
 
 func (t *readSide) Wait(ready func(uintptr) bool) error {
-	return (*runtimeTransport)(t).wait(inward, ready)
+	if !t.seated.Load() {
+		if done, err := (*runtimeTransport)(t).takeSeat(inward, ready); done {
+			return err
+		}
+	}
+	return t.raw.Read(ready)
 }
 func (t *readSide) SetLimit(limit time.Time) error {
 	return (*runtimeTransport)(t).setLimit(inward, limit)
 }
-
 func (t *readSide) Prompt() bool { return !t.others }
 
 type writeSide runtimeTransport
 
 func (t *writeSide) Wait(ready func(uintptr) bool) error {
-	return (*runtimeTransport)(t).wait(outward, ready)
+	if !t.seated.Load() {
+		if done, err := (*runtimeTransport)(t).takeSeat(outward, ready); done {
+			return err
+		}
+	}
+	return t.raw.Write(ready)
 }
 func (t *writeSide) SetLimit(limit time.Time) error {
 	return (*runtimeTransport)(t).setLimit(outward, limit)
 }
 func (t *writeSide) Prompt() bool { return !t.others }
-
-func readFd(fd uintptr, p []byte) (int, error) {
-	n, errno := sysfd.Read(int(fd), p)
-	return readResult(n, errno, p)
-}
 
 func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
 	switch {
@@ -198,14 +203,6 @@ func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
-}
-
-func writeFd(fd uintptr, p []byte) (int, error) {
-	n, errno := sysfd.Write(int(fd), p)
-	if errno == 0 {
-		return n, nil
-	}
-	return writeResult(errno)
 }
 
 func writeResult(errno syscall.Errno) (int, error) {
