@@ -208,11 +208,14 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 	}()
 	h.tellAll(sig, 0)
 	finished = true
-	if d.due == telling || len(d.due.queue) == 0 {
+	switch {
+	case d.due == telling: // which nobody can have registered beside
+		d.due = nil
+	case len(d.due.queue) == 0:
 		d.done()
-		return
+	default:
+		d.start(mu, d.due.shift(), h)
 	}
-	d.start(mu, d.due.shift(), h)
 }
 
 // run runs the callbacks that are due, unless they are running. It reports whether it ran any. mu held, and let go of meanwhile.

@@ -74,7 +74,9 @@ func (s *Socket) unstage() int64 {
 	out := s.home.out
 	n, err := (*loopSide)(s).Write(out)
 	if n > 0 {
-		s.post(event{sig: sigBytesWritten, arg: int64(n)})
+		if s.hears(sigBytesWritten) {
+			s.cb.note(event{sig: sigBytesWritten, arg: int64(n)})
+		}
 		if s.flow != nil {
 			s.flow.sent += int64(n)
 		}

@@ -143,7 +143,9 @@ func (f *flow) open(s *Socket, t Transport) {
 
 // unlock runs the callbacks that are due and lets go of mu.
 func (s *Socket) unlock() {
-	s.fire()
+	if !s.idle() {
+		s.fire()
+	}
 	s.mu.Unlock()
 }
 
