@@ -513,3 +513,34 @@ func runAgain(t testing.TB, l *loop.Loop) {
 		sockettest.Done(t, "the loop ends", ended)
 	})
 }
+
+// An error's callback may take its socket from the loop, and connect it again, while the loop is about to send for it.
+func TestLoopSocketIsMovedWhenSendingFails(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	srv := listen(t)
+	c, peer := loopPair(t, l)
+	moved := make(chan error, 1)
+	var once sync.Once
+	c.OnErrorOccurred(func(sock.SocketError) {
+		once.Do(func() {
+			c.Abort()
+			if err := c.SetLoop(nil); err != nil {
+				moved <- err
+				return
+			}
+			moved <- c.ConnectToServer(srv.FullServerName(), sock.ReadWrite)
+		})
+	})
+	c.WriteBuffered(make([]byte, 4<<20))
+	sockettest.Eventually(t, "the system takes no more", func() bool { return peer.BytesAvailable() > 0 })
+	peer.Abort()
+	must(t, sockettest.Done(t, "the error is told", moved))
+	onLoop(t, l, func() {}) // it goes on
+	next(t, srv).Write([]byte("hello"))
+	c.SetReadDeadline(time.Now().Add(sockettest.Long()))
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+		t.Errorf("the moved socket reads %q, %v", b, err)
+	}
+}

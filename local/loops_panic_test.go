@@ -144,3 +144,29 @@ func TestLoopServerCallbackThatDoesNotReturn(t *testing.T) {
 		})
 	}
 }
+
+// What a callback that does not return has left buffered is told of when the loop runs again.
+func TestLoopBytesLeftByACallbackThatDoesNotReturn(t *testing.T) {
+	for name, end := range letDown {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			c, peer := loopPair(t, l)
+			lines := make(chan string, 10)
+			var calls atomic.Int64
+			c.OnReadyRead(func() {
+				b, _ := c.ReadLine(0)
+				lines <- string(b)
+				if calls.Add(1) == 1 {
+					end()
+				}
+			})
+			peer.Write([]byte("a\nb\n"))
+			runAgain(t, l)
+			for _, want := range []string{"a\n", "b\n"} {
+				if got := sockettest.Done(t, "a line is told of", lines); got != want {
+					t.Errorf("it has read %q, want %q", got, want)
+				}
+			}
+		})
+	}
+}

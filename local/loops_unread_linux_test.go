@@ -136,3 +136,69 @@ func TestLoopBytesThatAnotherGoroutineHasBuffered(t *testing.T) {
 		n += sockettest.Done(t, fmt.Sprintf("more is told of than %d bytes", n), got)
 	}
 }
+
+// The same, if they ask how much there is on the loop's goroutine, in nobody's callback.
+func TestLoopBytesAvailableInNobodysCallback(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	told := make(chan int64, 10)
+	c.OnReadyRead(func() { told <- c.BytesAvailable() })
+	onLoop(t, l, func() {
+		peer.Write([]byte("hello"))
+		sockettest.Eventually(t, "something is available", func() bool { return c.BytesAvailable() > 0 })
+	})
+	if n := sockettest.Done(t, "readyRead is told", told); n != 5 {
+		t.Errorf("%d bytes are available, want 5", n)
+	}
+}
+
+// Bytes behind descriptors are told of on a loop that is never idle, too.
+func TestLoopBytesBehindDescriptorsOfABusyLoop(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	got := make(chan string, 100)
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		n, _ := c.ReadAvailable(b)
+		got <- string(b[:n])
+	})
+	var stop atomic.Bool
+	var again func()
+	again = func() {
+		if !stop.Load() {
+			l.Post(again)
+		}
+	}
+	defer stop.Store(true)
+	l.Post(again)
+	release := busy(t, l)
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+	peer.Write([]byte("."))
+	release()
+	var all strings.Builder
+	for all.Len() < 3 {
+		all.WriteString(sockettest.Done(t, "more is read than "+all.String(), got))
+	}
+	if all.String() != "fd." {
+		t.Errorf("it has read %q", all.String())
+	}
+}
+
+// Who is told of what others know, and looks at it without reading, is not told again.
+func TestLoopLookingIsNotReading(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	first := make(chan struct{}, 10)
+	c.OnReadyRead(func() { first <- struct{}{} })
+	peer.Write([]byte("no line"))
+	sockettest.Done(t, "it is told", first)
+	var told atomic.Int64
+	c.OnReadyRead(func() { told.Add(1); c.CanReadLine() })
+	sockettest.Eventually(t, "it is told", func() bool { return told.Load() > 0 })
+	sockettest.Stays(t, "it is told once", func() bool { return told.Load() == 1 })
+}

@@ -242,6 +242,33 @@ func TestSocketSyscallConn(t *testing.T) {
 	}
 }
 
+// A function that panics in a raw Read, whoever leads then, leaves the socket as it was.
+func TestSocketSyscallConnPanics(t *testing.T) {
+	client, server := pair(t)
+	raw, err := client.SyscallConn()
+	must(t, err)
+	panics := func() (v any) {
+		defer func() { v = recover() }()
+		raw.Read(func(uintptr) bool { panic("from a raw Read") })
+		return nil
+	}
+	if panics() == nil {
+		t.Error("the panic does not come through")
+	}
+	reads := sockettest.Go(func() error {
+		_, err := client.Read(make([]byte, 1))
+		return err
+	})
+	for range 100 { // at first nobody waits, then the other Read
+		if panics() == nil {
+			t.Error("the panic does not come through")
+		}
+		time.Sleep(10 * time.Microsecond)
+	}
+	server.Write([]byte("x"))
+	must(t, sockettest.Done(t, "Read goes on", reads))
+}
+
 func TestSocketIsUsedAgain(t *testing.T) {
 	srv := listen(t)
 	client := closeLater(t, new(local.Socket))

@@ -9,13 +9,15 @@ type doubts struct {
 	tokens []uint64
 	looks  []poll.Look
 	known  []uint32 // by slot, modulo a power of two: where the slot's token may be, counted from 1
-	age    int      // how many events there were since the last call
+	age    int      // how much there was to do since the last call
 }
 
 const (
-	// A doubt of a busy loop waits for youngest events and, so that many doubts cost each event little, for as many rounds.
+	// A doubt of a busy loop waits for youngest events and, so that many doubts cost each event little, for as many rounds. A turn of the
+	// loop, which may have run functions and timers, counts as turnAge events.
 	youngest = 512
 	rounds   = 4
+	turnAge  = 16
 	// mostDoubts is how many doubts are cheap: with more of them the memory that they are in costs what they save.
 	mostDoubts = 1024
 	// mostLooks bounds how many descriptors one call asks for.
@@ -82,6 +84,9 @@ func (d *doubts) settle(ready []poll.Event) (n int) {
 			}
 		}
 	}
-	d.tokens, d.looks, d.age = d.tokens[:kept], d.looks[:kept], 0
+	d.tokens, d.looks = d.tokens[:kept], d.looks[:kept]
+	if kept == 0 {
+		d.age = 0
+	}
 	return n
 }

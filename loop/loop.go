@@ -42,7 +42,7 @@ type Loop struct {
 	handler table
 
 	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
-	ready   [2 * poll.Batch]poll.Event
+	ready   [poll.Batch]poll.Event
 	at, end int // what of ready is to be handled
 	doubts  doubts
 	posts   []func() // what is to be run, from next
@@ -138,7 +138,7 @@ func (l *Loop) turn() error {
 		}
 	}
 	l.work += 1 + l.end - l.at
-	l.doubts.age += l.end - l.at
+	l.doubts.age += turnAge + l.end - l.at
 	for l.at < l.end {
 		ev := l.ready[l.at]
 		l.at++
@@ -160,16 +160,18 @@ func (l *Loop) turn() error {
 // look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
 func (l *Loop) look() (slept bool, err error) {
 	l.at, l.end, l.lone = 0, 0, false
+	// What doubts have found is handled before the poller is asked: it may be about to tell of the same, and finds out then that it is gone.
 	if l.doubts.pressing() {
-		l.end = l.doubts.settle(l.ready[:poll.Batch])
+		if l.end = l.doubts.settle(l.ready[:]); l.end > 0 {
+			return false, nil
+		}
 	}
 	busy := l.next < len(l.posts) || l.news.Load()
-	if busy || l.end > 0 || l.mayFind() {
-		n, err := l.poller.Poll(l.ready[l.end:])
-		if n > 0 {
+	if busy || l.mayFind() {
+		l.end, err = l.poller.Poll(l.ready[:])
+		if l.end > 0 {
 			l.dry = 0
 		}
-		l.end += n
 		if l.end > 0 || busy || err != nil {
 			return false, err
 		}

@@ -531,7 +531,8 @@ func newAccepted(c net.Conn) (*Socket, error) {
 func (s *Socket) hold(fd int, peer sysfd.Inet) {
 	ip := netip.AddrFrom16(peer.IP)
 	if !ip.Is4In6() {
-		s.core.Hold((*accepted6)(&peer), fd)
+		end := accepted6(peer)
+		s.core.Hold(&end, fd)
 		return
 	}
 	s.peer = peer4{ip.As4(), peer.Port}

@@ -18,6 +18,9 @@ func (s *Socket) BytesAvailable() int64 {
 	if s.t != nil && s.state == sock.ConnectedState {
 		// Who asks may be waiting for more than the system's buffer holds.
 		s.collect()
+		if s.home != nil {
+			s.summon()
+		}
 	}
 	return int64(f.rbuf.len())
 }

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"anteroom/sock"
+
 	"golang.org/x/net/nettest"
 )
 
@@ -257,4 +259,22 @@ func TestCompletionQueryTellsWhoWaits(t *testing.T) {
 		t.Error("nobody has told who waits")
 	}
 	c.Close()
+}
+
+// A Write of nothing has nothing to wait for.
+func TestCompletionWriteOfNothing(t *testing.T) {
+	a, _ := newFakeDevices()
+	s := new(Socket)
+	if err := s.Adopt("adopt", fakeEnd{}, NewCompletionTransport(a), sock.ReadWrite); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	s.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	if _, err := s.Write(make([]byte, 5000)); !errors.Is(err, os.ErrDeadlineExceeded) { // it is being sent
+		t.Fatal(err)
+	}
+	s.SetWriteDeadline(time.Time{})
+	if n, err := s.Write(nil); n != 0 || err != nil {
+		t.Errorf("Write(nil): %d, %v", n, err)
+	}
 }

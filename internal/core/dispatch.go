@@ -146,6 +146,11 @@ func (d *dispatcher) running() bool { return d.due != nil && d.due.running }
 // pending reports whether run would do something. mu held.
 func (d *dispatcher) pending() bool { return d.due != nil && !d.due.running && len(d.due.queue) > 0 }
 
+// willTell reports whether run would tell of sig. mu held.
+func (d *dispatcher) willTell(sig signal) bool {
+	return d.pending() && slices.ContainsFunc(d.due.queue, func(ev event) bool { return ev.sig == sig && ev.do == nil })
+}
+
 // claim makes others leave what is due to the caller, who calls disclaim before run. It reports false if there is nothing to claim. mu held.
 func (d *dispatcher) claim() bool {
 	if !d.pending() {

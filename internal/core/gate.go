@@ -139,7 +139,8 @@ func (g *gate) await(limit *time.Time, try func() bool) error {
 			if expired(*limit) {
 				return os.ErrDeadlineExceeded
 			}
-			// Somebody wanted the leader to look again, or gave it another limit.
+			// Somebody wanted the leader to look again, or gave it another limit. Or the poller's clock is ahead of ours.
+			g.armed = past
 		case g.poll != nil:
 			return err
 		}
@@ -225,9 +226,12 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 			return net.ErrClosed
 		case g.led, g.poll == nil && !g.standStill():
 			looks, done := g.looks, false
-			g.mu.Unlock()
-			err := control(func(fd uintptr) { done = f(fd) })
-			g.mu.Lock()
+			var err error
+			func() {
+				g.mu.Unlock()
+				defer g.mu.Lock() // also if f panics
+				err = control(func(fd uintptr) { done = f(fd) })
+			}()
 			switch {
 			case err != nil || done:
 				return err
@@ -242,7 +246,7 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 			defer g.unseat(g.seat())
 		}
 		var gone error
-		err := g.leadWith(limit, func(fd uintptr) (done bool) {
+		err := g.leadRaw(limit, func(fd uintptr) (done bool) {
 			g.wake()
 			if !atLoop {
 				return f(fd)
@@ -257,6 +261,21 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 			return err
 		}
 	}
+}
+
+// leadRaw is leadWith with a step that may panic, or end the goroutine.
+func (g *gate) leadRaw(limit *time.Time, step func(uintptr) bool) error {
+	finished := false
+	defer func() {
+		if !finished {
+			g.mu.Lock()
+			g.led, g.limit = false, nil
+			g.lookAgain()
+		}
+	}()
+	err := g.leadWith(limit, step)
+	finished = true
+	return err
 }
 
 // follow waits for the next event, or until limit. mu held, and let go of while waiting.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -266,4 +267,49 @@ func TestGateClosedPollerEndsTheWait(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An earlyPoller says that its time is over, though it is not, until it is given another limit.
+type earlyPoller struct {
+	set     atomic.Int64
+	waiting chan struct{}
+}
+
+func (p *earlyPoller) Wait(ready func(uintptr) bool) error {
+	if p.set.Load()%2 == 1 {
+		return os.ErrDeadlineExceeded
+	}
+	if !ready(0) {
+		p.waiting <- struct{}{}
+		<-p.waiting
+	}
+	return nil
+}
+func (p *earlyPoller) SetLimit(time.Time) error { p.set.Add(1); return nil }
+func (p *earlyPoller) Prompt() bool             { return true }
+
+// A poller whose clock is ahead does not make the leader spin with the mutex held.
+func TestGatePollerThatIsEarly(t *testing.T) {
+	var mu sync.Mutex
+	var g gate
+	g.init(&mu)
+	p := &earlyPoller{waiting: make(chan struct{})}
+	mu.Lock()
+	g.open(p)
+	mu.Unlock()
+	limit := time.Now().Add(time.Hour)
+	done := make(chan error, 1)
+	go func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done <- g.await(&limit, func() bool { return false })
+	}()
+	<-p.waiting // it was told anew, and waits
+	mu.Lock()
+	g.shut()
+	mu.Unlock()
+	p.waiting <- struct{}{}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

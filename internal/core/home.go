@@ -202,6 +202,7 @@ func (s *Socket) resume() {
 	s.mu.Lock()
 	if s.home != nil {
 		s.home.flush(s)
+		s.owed = true // of what it has left buffered
 	}
 	s.unlock()
 	s.lookAtLoop()
@@ -222,7 +223,11 @@ func (s *Socket) Ready(ev loop.Events) {
 	if f := s.flow; f != nil {
 		f.in.lookAgain()
 		if s.asked&ev&loop.Writable != 0 {
-			s.roomMade()
+			epoch := s.epoch
+			if s.roomMade(); s.epoch != epoch {
+				s.unlock()
+				return
+			}
 		}
 	}
 	switch {
@@ -241,10 +246,11 @@ func (s *Socket) Ready(ev loop.Events) {
 func (s *Socket) roomMade() {
 	f := s.flow
 	s.asked &^= loop.Writable
+	epoch := s.epoch
 	if f.wbuf.len() > 0 && f.writer == nil {
 		s.flushOnce() // which wants room again if it needs more
 	}
-	if s.t == nil {
+	if s.t == nil || s.epoch != epoch {
 		return
 	}
 	f.out.lookAgain() // a Write that needs more says so itself
@@ -293,6 +299,31 @@ func (s *Socket) arrived() (again bool) {
 			return false
 		}
 	}
+}
+
+// runAtLoop runs the callbacks that are due, and sees to it that they are told of what they have left, which no edge tells of any more. mu held,
+// and let go of while they run.
+func (s *Socket) runAtLoop() {
+	told := s.cb.willTell(sigReadyRead)
+	before, total := s.readSoFar(), s.buffered()
+	s.full = false
+	s.cb.run(&s.mu, s)
+	s.flushWritten()
+	switch {
+	case s.home == nil:
+	case s.leftSome(before), !told && s.buffered() > total:
+		s.owe()
+	case s.full && s.t != nil:
+		s.home.loop.Post(s.lookAtLoop)
+	}
+}
+
+// buffered returns how many bytes were read or are buffered. mu held.
+func (s *Socket) buffered() int64 {
+	if s.flow == nil {
+		return 0
+	}
+	return s.flow.consumed + int64(s.flow.rbuf.len())
 }
 
 // leftSome reports whether bytes are buffered after some have been read since readSoFar said before. mu held.

@@ -175,12 +175,11 @@ func (s *Socket) fire() {
 		if !s.cb.pending() {
 			return
 		}
-		before := s.readSoFar()
-		s.full = false
-		s.cb.run(&s.mu, s)
-		s.flushWritten()
-		if s.home != nil && (s.full || s.leftSome(before)) { // no edge tells them of the rest
-			s.owe()
+		if s.home == nil {
+			s.cb.run(&s.mu, s)
+			s.flushWritten()
+		} else {
+			s.runAtLoop()
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 		return 0, err
 	}
 	sent := 0
-	if send == nil && s.state == sock.ConnectedState && s.t != nil && s.plainOut() {
+	if send == nil && len(p) > 0 && s.state == sock.ConnectedState && s.t != nil && s.plainOut() {
 		// Most often there is room, and nobody to wait for.
 		var err error
 		if sent, err = s.t.Write(p); sent == len(p) || err != nil && err != ErrAgain {

@@ -16,7 +16,7 @@ func (l *Look) Answer() (e Events) {
 	if l.revents&unix.POLLIN != 0 {
 		e = Readable
 	}
-	if l.revents&(pollEnded|unix.POLLHUP|unix.POLLERR) != 0 {
+	if l.revents&(pollEnded|unix.POLLHUP|unix.POLLERR) != 0 || e != 0 && pollEnded == 0 {
 		e |= Readable | Hangup
 	}
 	return e
@@ -28,13 +28,19 @@ func Ask(looks []Look) bool {
 	if len(looks) == 0 {
 		return false
 	}
-	n, err := pollNow(unsafe.Slice((*unix.PollFd)(unsafe.Pointer(&looks[0])), len(looks)))
-	if err != nil { // an interrupted call, a system without memory: who asks will look
-		for i := range looks {
-			looks[i].revents = unix.POLLIN
+	for {
+		n, err := pollNow(unsafe.Slice((*unix.PollFd)(unsafe.Pointer(&looks[0])), len(looks)))
+		switch err {
+		case nil:
+			return n > 0
+		case unix.EINTR:
+		default: // a system without memory: who asks is to look
+			for i := range looks {
+				looks[i].revents = unix.POLLIN | unix.POLLHUP
+			}
+			return true
 		}
 	}
-	return n != 0 || err != nil
 }
 
 var _ [unsafe.Sizeof(unix.PollFd{})]struct{} = [unsafe.Sizeof(Look{})]struct{}{}
