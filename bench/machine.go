@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Machine is what a reader must know of where and when the figures were taken.
@@ -22,6 +24,7 @@ type Machine struct {
 	LoadStart string  `json:"load_start"` // load averages
 	LoadEnd   string  `json:"load_end"`
 	Steal     float64 `json:"steal_percent"` // of its cores' time, what other virtual machines took
+	Syscall   float64 `json:"syscall_ns"`    // what the simplest system call takes
 	Go        string  `json:"go"`
 	Commit    string  `json:"commit"`
 	Dirty     bool    `json:"dirty"` // there were changes that are not in the commit
@@ -30,7 +33,7 @@ type Machine struct {
 
 // describeMachine returns what can be said before the first round.
 func describeMachine(ctx context.Context, b *builder) Machine {
-	m := Machine{Kernel: firstLine("/proc/sys/kernel/osrelease"), CPU: cpuModel(), LoadStart: loadAverage(), Go: runtime.Version()}
+	m := Machine{Kernel: firstLine("/proc/sys/kernel/osrelease"), CPU: cpuModel(), LoadStart: loadAverage(), Syscall: syscallTime(), Go: runtime.Version()}
 	if out, err := b.run(ctx, "go", "env", "GOVERSION"); err == nil {
 		m.Go = out
 	}
@@ -41,6 +44,21 @@ func describeMachine(ctx context.Context, b *builder) Machine {
 		m.Dirty = err != nil || len(bytes.TrimSpace(out)) > 0
 	}
 	return m
+}
+
+// syscallTime returns what the simplest system call takes, in nanoseconds: some machines, virtual ones above all, make it ten times as dear as
+// others, and then hardly anything else counts.
+func syscallTime() float64 {
+	const calls = 20_000
+	best := math.Inf(1)
+	for range 5 {
+		start := time.Now()
+		for range calls {
+			os.Getppid()
+		}
+		best = min(best, float64(time.Since(start).Nanoseconds())/calls)
+	}
+	return best
 }
 
 func firstLine(file string) string {
