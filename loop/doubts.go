@@ -22,6 +22,8 @@ const (
 	mostDoubts = 1024
 	// mostLooks bounds how many descriptors one call asks for.
 	mostLooks = 1024
+	// fewest is how many doubts there is always room for.
+	fewest = 32
 )
 
 // Doubt has the loop call the handler of a registration once more, if there is something to read at its descriptor, or the end, when the
@@ -57,6 +59,13 @@ func (d *doubts) spread() {
 	}
 }
 
+// release gives back memory that is not needed any more.
+func (d *doubts) release() {
+	if len(d.tokens) == 0 {
+		d.tokens, d.looks, d.known = nil, nil, nil
+	}
+}
+
 // pressing reports whether doubts can wait no longer.
 func (d *doubts) pressing() bool {
 	n := len(d.tokens)
@@ -66,6 +75,9 @@ func (d *doubts) pressing() bool {
 // settle asks for all doubts, and returns how many events have come of it, which are in ready; what ready has no room for stays a doubt. A
 // descriptor that has been closed meanwhile may be another's by now: then the token is nobody's any more, and the event reaches nobody.
 func (d *doubts) settle(ready []poll.Event) (n int) {
+	if few := cap(d.tokens) / 8; len(d.tokens) < few && few >= fewest {
+		defer d.release() // what a crowd has needed once
+	}
 	kept := 0
 	for from := 0; from < len(d.looks); from += mostLooks {
 		looks := d.looks[from:min(from+mostLooks, len(d.looks))]
