@@ -258,7 +258,7 @@ func TestLoopReconnectInsideCallback(t *testing.T) {
 	for range rounds {
 		c, err := srv.Accept()
 		must(t, err)
-		serving.Go(func() { echo(c) })
+		serving.Go(func() { sockettest.Answer(c) })
 	}
 	sockettest.Done(t, "the last end", done)
 	serving.Wait()

@@ -308,7 +308,7 @@ func TestLoopServerTakersShare(t *testing.T) {
 				if err != nil {
 					return
 				}
-				wg.Go(func() { echo(c); served.Add(1) })
+				wg.Go(func() { sockettest.Answer(c); served.Add(1) })
 			}
 		})
 	}

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -47,7 +45,7 @@ func TestSocketRandomProgramsLoseNothing(t *testing.T) {
 			if err != nil {
 				return
 			}
-			echoes.Go(func() { echo(c) })
+			echoes.Go(func() { sockettest.Answer(c) })
 		}
 	})
 
@@ -67,11 +65,6 @@ func TestSocketRandomProgramsLoseNothing(t *testing.T) {
 	programs.Wait()
 	srv.Close()
 	echoes.Wait()
-}
-
-func echo(c net.Conn) {
-	defer c.Close()
-	io.Copy(c, c)
 }
 
 // A program is one socket, what it does, and what must come of it.

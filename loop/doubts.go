@@ -20,8 +20,6 @@ const (
 	turnAge  = 16
 	// mostDoubts is how many doubts are cheap: with more of them the memory that they are in costs what they save.
 	mostDoubts = 1024
-	// mostLooks bounds how many descriptors one call asks for.
-	mostLooks = 1024
 	// fewest is how many doubts there is always room for.
 	fewest = 32
 )
@@ -79,13 +77,9 @@ func (d *doubts) settle(ready []poll.Event) (n int) {
 		defer d.release() // what a crowd has needed once
 	}
 	kept := 0
-	for from := 0; from < len(d.looks); from += mostLooks {
-		looks := d.looks[from:min(from+mostLooks, len(d.looks))]
-		if !poll.Ask(looks) {
-			continue
-		}
-		for i, look := range looks {
-			switch e, token := look.Answer(), d.tokens[from+i]; {
+	if poll.Ask(d.looks) {
+		for i, look := range d.looks {
+			switch e, token := look.Answer(), d.tokens[i]; {
 			case e == 0:
 			case n < len(ready):
 				ready[n] = poll.Event{Token: token, Events: e}

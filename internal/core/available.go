@@ -141,11 +141,7 @@ func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 	s.mu.Lock()
 	if len(p) > 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly && s.plain() {
 		// The plain case needs no buffer.
-		if s.home != nil {
-			n, err = (*loopSide)(s).Read(p) // which is the same, and quicker to get to
-		} else {
-			n, err = s.t.Read(p)
-		}
+		n, err = s.t.Read(p)
 		if f := s.flow; f != nil {
 			f.consumed += int64(n)
 			f.catchUp()

@@ -72,29 +72,32 @@ func (s *Socket) closeEnded() {
 // Disconnect closes the connection once what WriteBuffered holds has been sent.
 func (s *Socket) Disconnect() {
 	s.mu.Lock()
-	switch s.state {
-	case sock.ConnectingState, sock.HostLookupState:
-		s.abandon(net.ErrClosed)
-	case sock.ConnectedState:
-		if s.t == nil {
-			s.drop()
-			break
-		}
-		if s.ending {
-			break // the peer's end is under way
-		}
+	if !s.giveUp() && s.state == sock.ConnectedState && !s.ending { // else the peer's end is under way
 		s.flows()
 		s.unstage()
 		s.collect() // what has arrived stays readable
-		if s.flow.wbuf.len() > 0 {
-			s.setState(sock.ClosingState)
-			s.flushSoon(flushDelay)
-			break
-		}
 		s.setState(sock.ClosingState)
-		s.finishWhenSent()
+		if s.flow.wbuf.len() > 0 {
+			s.flushSoon(flushDelay)
+		} else {
+			s.finishWhenSent()
+		}
 	}
 	s.unlock()
+}
+
+// giveUp ends what is no connection in anybody's hands: an attempt, or one that nobody has taken. It reports whether that is all there was. mu
+// held.
+func (s *Socket) giveUp() bool {
+	switch {
+	case s.state == sock.ConnectingState, s.state == sock.HostLookupState:
+		s.abandon(net.ErrClosed)
+	case s.state == sock.ConnectedState && s.t == nil:
+		s.drop()
+	default:
+		return false
+	}
+	return true
 }
 
 // finishWhenSent takes the step after Closing: to Unconnected, unless a callback has written meanwhile. mu held, and let go of while
@@ -125,21 +128,14 @@ func (s *Socket) Close() error {
 	if s.flow != nil {
 		s.flow.rbuf.reset()
 	}
-	switch s.state {
-	case sock.ConnectingState, sock.HostLookupState:
-		s.abandon(net.ErrClosed)
-	case sock.ConnectedState:
-		if s.t == nil {
-			s.drop()
-			break
-		}
+	switch {
+	case s.giveUp():
+	case s.state == sock.ConnectedState:
 		s.setState(sock.ClosingState)
 		s.finishWhenSent()
-	case sock.ClosingState:
-		if s.flow != nil {
-			s.flow.in.poke()
-			s.flow.out.poke()
-		}
+	case s.state == sock.ClosingState && s.flow != nil:
+		s.flow.in.poke()
+		s.flow.out.poke()
 	}
 	s.unlock()
 	return nil
@@ -152,14 +148,7 @@ func (s *Socket) Abort() {
 	if s.flow != nil {
 		s.flow.rbuf.reset()
 	}
-	switch s.state {
-	case sock.ConnectingState, sock.HostLookupState:
-		s.abandon(net.ErrClosed)
-	case sock.ConnectedState, sock.ClosingState:
-		if s.t == nil {
-			s.drop()
-			break
-		}
+	if !s.giveUp() && (s.state == sock.ConnectedState || s.state == sock.ClosingState) {
 		s.ended = false
 		s.finish()
 	}

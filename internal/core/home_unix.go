@@ -24,21 +24,14 @@ func (t *loopSide) Read(p []byte) (int, error) {
 	}
 	n, errno := sysfd.Read(int(fd), p)
 	t.full = sysfd.Filled(n, p)
-	if n > 0 {
-		if doubtful && !t.full {
-			t.home.loop.Doubt(t.watch, fd)
-		}
-		return n, nil
+	if doubtful && n > 0 && !t.full {
+		t.home.loop.Doubt(t.watch, fd)
 	}
 	return readResult(n, errno, p)
 }
 
 func (t *loopSide) Write(p []byte) (int, error) {
-	n, errno := sysfd.Write(int(t.fd-1), p)
-	if errno == 0 {
-		return n, nil
-	}
-	return writeResult(errno)
+	return writeResult(sysfd.Write(int(t.fd-1), p))
 }
 
 func (t *loopSide) Query() (int, bool, error) { return queryFd(t.Fd()) }

@@ -79,18 +79,11 @@ func (t *runtimeTransport) sit() error {
 
 func (t *runtimeTransport) Read(p []byte) (int, error) {
 	n, errno := sysfd.Read(t.fd, p)
-	if n > 0 {
-		return n, nil
-	}
 	return readResult(n, errno, p)
 }
 
 func (t *runtimeTransport) Write(p []byte) (int, error) {
-	n, errno := sysfd.Write(t.fd, p)
-	if errno == 0 {
-		return n, nil
-	}
-	return writeResult(errno)
+	return writeResult(sysfd.Write(t.fd, p))
 }
 
 func (t *runtimeTransport) Query() (int, bool, error) { return queryFd(uintptr(t.fd)) }
@@ -205,8 +198,11 @@ func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
 	return n, nil
 }
 
-func writeResult(errno syscall.Errno) (int, error) {
-	if errno == syscall.EAGAIN {
+func writeResult(n int, errno syscall.Errno) (int, error) {
+	switch errno {
+	case 0:
+		return n, nil
+	case syscall.EAGAIN:
 		return 0, ErrAgain
 	}
 	return 0, errno
