@@ -29,9 +29,9 @@ const (
 // less than to look at once. It is called on the loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
 	d := &l.doubts
-	token := r.token()
+	token := r.token
 	if len(d.known) > 0 {
-		at := &d.known[int(r.slot)&(len(d.known)-1)]
+		at := &d.known[int(poll.Slot(token))&(len(d.known)-1)]
 		if i := int(*at); 0 < i && i <= len(d.tokens) && d.tokens[i-1] == token {
 			return
 		}
@@ -53,7 +53,7 @@ func (l *Loop) DoubtPays() bool { return !l.lone && len(l.doubts.tokens) < mostD
 func (d *doubts) spread() {
 	d.known = make([]uint32, max(2*len(d.known), 64))
 	for i, token := range d.tokens {
-		d.known[int(registration(token).slot)&(len(d.known)-1)] = uint32(i) + 1
+		d.known[int(poll.Slot(token))&(len(d.known)-1)] = uint32(i) + 1
 	}
 }
 

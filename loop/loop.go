@@ -36,10 +36,10 @@ type Loop struct {
 
 	afterRun map[*func()]struct{}
 
-	ctl     sync.Mutex // held during calls that change what the poller watches, and to keep it open
-	noMore  bool       // nothing is registered any more
-	isShut  bool       // the poller is closed
-	handler table
+	ctl      sync.Mutex // held during calls that change what the poller watches, and to keep it open
+	noMore   bool       // nothing is registered any more
+	isShut   bool       // the poller is closed
+	handlers poll.Table[Handler]
 
 	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
 	ready   [poll.Batch]poll.Event
@@ -143,7 +143,7 @@ func (l *Loop) turn() error {
 		ev := l.ready[l.at]
 		l.at++
 		// Looked up now and not before: the handler may be gone because of one that has just run.
-		if h := l.handler.get(registration(ev.Token)); h != nil {
+		if h := l.handlers.Get(ev.Token); h != nil {
 			h.Ready(Events(ev.Events))
 		}
 	}
@@ -296,7 +296,7 @@ func (l *Loop) Close() error {
 	l.mu.Unlock()
 	l.ctl.Lock()
 	l.noMore = true
-	l.handler.clear()
+	l.handlers.Clear()
 	l.ctl.Unlock()
 	if l.goroutine.Load() == 0 {
 		l.shut() // Run, if it begins now, sees that the loop is closed

@@ -33,13 +33,7 @@ type Handler interface {
 }
 
 // A Registration is what Register returns: a small value that stands for one handler at one loop. The zero value stands for none.
-type Registration struct{ slot, generation uint32 }
-
-func registration(token uint64) Registration {
-	return Registration{uint32(token), uint32(token >> 32)}
-}
-
-func (r Registration) token() uint64 { return uint64(r.generation)<<32 | uint64(r.slot) }
+type Registration struct{ token uint64 }
 
 // Register watches a descriptor, which is the caller's and stays open until after Unregister, and has the loop call h when it becomes
 // ready for what on asks: Readable, Writable, both, or none, when only Hangup is told (and with kqueue nothing). Watching is
@@ -69,7 +63,7 @@ func (l *Loop) Modify(r Registration, fd uintptr, on Events) error { return l.mo
 func (l *Loop) Unregister(r Registration, fd uintptr, del bool) {
 	l.ctl.Lock()
 	defer l.ctl.Unlock()
-	if l.handler.remove(r) && !l.isShut {
+	if l.handlers.Remove(r.token) && !l.isShut {
 		l.poller.Remove(int(fd), !del) // it fails if fd is closed already, and is done then
 	}
 }
@@ -90,9 +84,9 @@ func (l *Loop) register(fd uintptr, on Events, edge bool, h Handler) (Registrati
 	if l.noMore {
 		return Registration{}, closedError(opWatch)
 	}
-	r := l.handler.add(h)
-	if err := l.poller.Add(int(fd), r.token(), poll.Events(on), edge); err != nil {
-		l.handler.remove(r)
+	r := Registration{l.handlers.Add(h)}
+	if err := l.poller.Add(int(fd), r.token, poll.Events(on), edge); err != nil {
+		l.handlers.Remove(r.token)
 		return Registration{}, watchError(fd, err)
 	}
 	return r, nil
@@ -104,12 +98,12 @@ func (l *Loop) modify(r Registration, fd uintptr, on Events, edge bool) error {
 	switch {
 	case l.noMore:
 		return closedError(opWatch)
-	case l.handler.get(r) == nil:
+	case l.handlers.Get(r.token) == nil:
 		return newError(opWatch, sock.OperationError, errors.New("its registration is over"))
 	case on&^(Readable|Writable) != 0:
 		return newError(opWatch, sock.OperationError, fmt.Errorf("events %#x are not among Readable and Writable", uint8(on)))
 	}
-	if err := l.poller.Modify(int(fd), r.token(), poll.Events(on), edge); err != nil {
+	if err := l.poller.Modify(int(fd), r.token, poll.Events(on), edge); err != nil {
 		return watchError(fd, err)
 	}
 	return nil

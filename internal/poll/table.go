@@ -1,0 +1,90 @@
+package poll
+
+import "sync"
+
+// A Table keeps what tokens stand for, each in a slot. A slot is used again when what it stood for is gone, but its generation counts on, so
+// that a token, and an event that carries it, is known to be over for ever: it cannot reach whoever has the slot next. The methods may be called
+// from any goroutine.
+type Table[H any] struct {
+	mu    sync.Mutex
+	pages []*page[H]
+	free  uint32 // the first free slot, counted from 1; 0: none
+}
+
+// A page of interfaces, with the eight bytes that the runtime puts before it, just fits into a size class of its allocator: 512 slots would
+// waste a tenth.
+type page[H any] [340]slot[H]
+
+type slot[H any] struct {
+	h          H
+	generation uint32 // of h, or of the one to come; from 1
+	next       uint32 // as free
+}
+
+// Slot returns the slot of a token: a small number, which no two tokens share that stand for something.
+func Slot(token uint64) uint32 { return uint32(token) }
+
+func generation(token uint64) uint32 { return uint32(token >> 32) }
+
+// slot returns a slot, or nil if there is none. mu held.
+func (t *Table[H]) slot(i uint32) *slot[H] {
+	const size = uint32(len(page[H]{}))
+	if i/size >= uint32(len(t.pages)) {
+		return nil
+	}
+	return &t.pages[i/size][i%size]
+}
+
+// Add returns a token for h, which is not 0.
+func (t *Table[H]) Add(h H) (token uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free == 0 {
+		p := new(page[H])
+		base := uint32(len(t.pages) * len(p))
+		for i := range p {
+			p[i] = slot[H]{generation: 1, next: base + uint32(i) + 2}
+		}
+		p[len(p)-1].next = 0
+		t.pages = append(t.pages, p)
+		t.free = base + 1
+	}
+	i := t.free - 1
+	s := t.slot(i)
+	s.h, t.free = h, s.next
+	return uint64(s.generation)<<32 | uint64(i)
+}
+
+// Get returns what a token stands for, or the zero value if it is over.
+func (t *Table[H]) Get(token uint64) (h H) {
+	t.mu.Lock()
+	if s := t.slot(Slot(token)); s != nil && s.generation == generation(token) {
+		h = s.h
+	}
+	t.mu.Unlock()
+	return h
+}
+
+// Remove ends a token, and reports whether it has.
+func (t *Table[H]) Remove(token uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.slot(Slot(token))
+	if s == nil || s.generation != generation(token) || s.generation == 0 {
+		return false
+	}
+	var none H
+	s.h = none
+	s.generation++
+	if s.generation != 0 { // after four thousand million it rests
+		s.next, t.free = t.free, Slot(token)+1
+	}
+	return true
+}
+
+// Clear ends all tokens. Nothing may be added afterwards.
+func (t *Table[H]) Clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pages, t.free = nil, 0
+}
