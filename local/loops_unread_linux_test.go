@@ -86,6 +86,36 @@ func TestLoopBytesBehindDescriptors(t *testing.T) {
 	}
 }
 
+// A read stops at an urgent byte, which is no byte of the stream here; what follows it is told of all the same.
+func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	got := make(chan string, 100)
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		n, _ := c.ReadAvailable(b)
+		got <- string(b[:n])
+	})
+	peer.Write([]byte("<"))
+	if s := sockettest.Done(t, "it is told", got); s != "<" {
+		t.Fatalf("it has read %q", s)
+	}
+	raw, err := peer.SyscallConn()
+	must(t, err)
+	release := busy(t, l)
+	peer.Write([]byte("before"))
+	must(t, raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) }))
+	if err != nil {
+		t.Skip("needs a system whose Unix-domain sockets know urgent bytes:", err)
+	}
+	peer.Write([]byte("after>"))
+	release()
+	for all := ""; all != "beforeafter>"; {
+		all += sockettest.Done(t, "more is read than "+all, got)
+	}
+}
+
 // A buffer may be bigger than what one system call copies: what that leaves is told of.
 func TestLoopBigBuffers(t *testing.T) {
 	const size = 150_000

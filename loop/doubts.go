@@ -1,98 +1,148 @@
 package loop
 
-import "anteroom/internal/poll"
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"anteroom/internal/poll"
+)
 
 // doubts are descriptors of which nobody knows whether they can still be read, and which no edge will tell of if they can. To ask at once would
-// cost a system call each. Here one call asks for many, when the loop has nothing else to do, or has done several times as much since as there
-// are doubts: by then most of them have had news, and a doubt of its own, which is the same one.
+// cost a system call each. Nearly always nothing is left, and something new comes soon, which settles the doubt or renews it. So each waits
+// for that, between one and two times patience, and only those for which nothing has come are asked about, many by one call.
+//
+// All but due is for the goroutine that runs the loop.
 type doubts struct {
+	young doubted // since the last tick
+	old   doubted // from before that, to be asked about unless they are among the young, too
+	round uint32  // counts the ticks, from 1, and marks the young in the table
+	asked int     // how many of old were asked about
+	found int     // of how many there was something
+
+	timer    *time.Timer
+	patience time.Duration
+	ticks    bool        // the timer runs
+	due      atomic.Bool // it has run out, and old is not done with
+	caughtUp bool        // the poller has told of all edges since old ones are old
+	behind   int         // at how many ticks it had not
+
+	tokens [poll.Batch]uint64 // those that are being asked about
+	looks  [poll.Batch]poll.Look
+}
+
+// doubted is a list of doubts. Its two halves have the same length, and as one they would have gaps.
+type doubted struct {
 	tokens []uint64
-	looks  []poll.Look
-	known  []uint32 // by slot, modulo a power of two: where the slot's token may be, counted from 1
-	age    int      // how much there was to do since the last call
+	fds    []int32
+}
+
+func (d *doubted) len() int { return len(d.tokens) }
+
+// trim gives back memory that a crowd has needed, where there is one of n doubts now.
+func (d *doubted) trim(n int) {
+	if cap(d.tokens) > max(8*n, fewDoubts) {
+		*d = doubted{slices.Clone(d.tokens), slices.Clone(d.fds)}
+	}
 }
 
 const (
-	// A doubt of a busy loop waits for youngest events and, so that many doubts cost each event little, for as many rounds. A turn of the
-	// loop, which may have run functions and timers, counts as turnAge events.
-	youngest = 512
-	rounds   = 4
-	turnAge  = 16
-	// mostDoubts is how many doubts are cheap: with more of them the memory that they are in costs what they save.
-	mostDoubts = 1024
-	// fewest is how many doubts there is always room for.
-	fewest = 32
+	// leastPatience and mostPatience are how long a loop that has nothing else to do leaves a doubt, at least. A server of ten thousand busy
+	// connections hears of each about every fifty milliseconds.
+	leastPatience = 10 * time.Millisecond
+	mostPatience  = 160 * time.Millisecond
+	// mostBehind is at how many ticks a loop may not have caught up with the poller before it asks all the same. What it would find is likely to
+	// be what the poller is going to tell of.
+	mostBehind = 16
+	// fewDoubts is how many there is always room for, and how many may be asked about in vain.
+	fewDoubts = 64
 )
 
-// Doubt has the loop call the handler of a registration once more, if there is something to read at its descriptor, or the end, when the
-// loop has nothing else to do or has done much else. It is for who has left bytes, perhaps, of which no edge tells any more, and costs much
-// less than to look at once. It is called on the loop's goroutine, and nowhere else.
+// Doubt has the loop call the handler of a registration once more some 20 ms later (with many registrations up to 320 ms), with Readable and Left, if there is something to read at its
+// descriptor then, or the end, and it has not been called before and doubted again. It is for who has left bytes, perhaps, of which no edge
+// tells any more, and costs a few nanoseconds. It is called on the loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
 	d := &l.doubts
-	token := r.token
-	if len(d.known) > 0 {
-		at := &d.known[int(poll.Slot(token))&(len(d.known)-1)]
-		if i := int(*at); 0 < i && i <= len(d.tokens) && d.tokens[i-1] == token {
-			return
+	if d.round == 0 {
+		d.round = 1
+	}
+	if !l.handlers.Mark(r.token, d.round) {
+		return // it is known
+	}
+	d.young.tokens = append(d.young.tokens, r.token)
+	d.young.fds = append(d.young.fds, int32(fd))
+	if !d.ticks {
+		d.ticks = true
+		if d.timer == nil {
+			d.patience = leastPatience
+			d.timer = time.AfterFunc(d.patience, l.tick)
+		} else {
+			d.timer.Reset(d.patience)
 		}
-		*at = uint32(len(d.tokens)) + 1
-	}
-	d.tokens = append(d.tokens, token)
-	d.looks = append(d.looks, poll.NewLook(int(fd)))
-	if len(d.known) < 2*len(d.tokens) {
-		d.spread()
 	}
 }
 
-// DoubtPays reports whether a doubt costs less just now than a few hundred nanoseconds: not if there are many already, nor if the loop has slept
-// until one event came, which is being handled, and so is going to sleep again soon, before which the doubt would cost a call of its own. It is
-// called on the loop's goroutine.
-func (l *Loop) DoubtPays() bool { return !l.lone && len(l.doubts.tokens) < mostDoubts }
+// DoubtPays reports whether a doubt costs less than a hundred nanoseconds: not if the loop has slept until one event came, which is being
+// handled, for then it may have nothing else to do for long, and would be woken for the doubt. It is called on the loop's goroutine.
+func (l *Loop) DoubtPays() bool { return !l.lone }
 
-// spread makes room for twice as many doubts to be known.
-func (d *doubts) spread() {
-	d.known = make([]uint32, max(2*len(d.known), 64))
-	for i, token := range d.tokens {
-		d.known[int(poll.Slot(token))&(len(d.known)-1)] = uint32(i) + 1
-	}
+// tick has the loop ask about doubts that have grown old.
+func (l *Loop) tick() {
+	l.doubts.due.Store(true)
+	l.nudge()
 }
 
-// release gives back memory that is not needed any more.
-func (d *doubts) release() {
-	if len(d.tokens) == 0 {
-		d.tokens, d.looks, d.known = nil, nil, nil
+// settleDoubts asks about old doubts, as many as one call asks about, and puts what has come of it among the events that are ready. A descriptor
+// that has been closed meanwhile may be another's by now: then the token is nobody's any more, and the event reaches nobody.
+func (l *Loop) settleDoubts() {
+	d := &l.doubts
+	if !d.caughtUp && d.behind < mostBehind {
+		d.behind++
+		d.due.Store(false)
+		d.timer.Reset(d.patience)
+		return
 	}
-}
-
-// pressing reports whether doubts can wait no longer.
-func (d *doubts) pressing() bool {
-	n := len(d.tokens)
-	return n > 0 && d.age >= youngest+rounds*n
-}
-
-// settle asks for all doubts, and returns how many events have come of it, which are in ready; what ready has no room for stays a doubt. A
-// descriptor that has been closed meanwhile may be another's by now: then the token is nobody's any more, and the event reaches nobody.
-func (d *doubts) settle(ready []poll.Event) (n int) {
-	if few := cap(d.tokens) / 8; len(d.tokens) < few && few >= fewest {
-		defer d.release() // what a crowd has needed once
+	asked := 0
+	for i := d.old.len() - 1; i >= 0 && asked < len(d.tokens); i-- {
+		if token := d.old.tokens[i]; !l.handlers.Marked(token, d.round) {
+			d.tokens[asked], d.looks[asked] = token, poll.NewLook(int(d.old.fds[i]))
+			asked++
+		}
+		d.old.tokens, d.old.fds = d.old.tokens[:i], d.old.fds[:i]
 	}
-	kept := 0
-	if poll.Ask(d.looks) {
-		for i, look := range d.looks {
-			switch e, token := look.Answer(), d.tokens[i]; {
-			case e == 0:
-			case n < len(ready):
-				ready[n] = poll.Event{Token: token, Events: e}
-				n++
-			default:
-				d.tokens[kept], d.looks[kept] = token, look
-				kept++
+	if poll.Ask(d.looks[:asked]) {
+		for i := range d.looks[:asked] {
+			if e := d.looks[i].Answer(); e != 0 {
+				l.ready[l.end] = poll.Event{Token: d.tokens[i], Events: e | poll.Events(Left)}
+				l.end++
 			}
 		}
 	}
-	d.tokens, d.looks = d.tokens[:kept], d.looks[:kept]
-	if kept == 0 {
-		d.age = 0
+	d.asked += asked
+	d.found += l.end
+	if d.old.len() == 0 {
+		d.age()
 	}
-	return n
+}
+
+// age makes the young doubts old ones, which are asked about at the next tick.
+func (d *doubts) age() {
+	d.due.Store(false)
+	switch {
+	case d.asked-d.found > fewDoubts:
+		d.patience = min(2*d.patience, mostPatience)
+	case d.young.len() <= fewDoubts:
+		d.patience = leastPatience
+	}
+	d.asked, d.found = 0, 0
+	d.caughtUp, d.behind = false, 0
+	if d.round++; d.round == 0 {
+		d.round = 1
+	}
+	d.old, d.young = d.young, d.old
+	d.old.trim(d.old.len())
+	d.young.trim(d.old.len())
+	if d.ticks = d.old.len() > 0; d.ticks {
+		d.timer.Reset(d.patience)
+	}
 }

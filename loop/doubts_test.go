@@ -14,7 +14,7 @@ import (
 // Bytes that a handler has left are told of once more if it doubts, and only as long as it does.
 func TestDoubtTellsOfWhatIsLeft(t *testing.T) {
 	each(t, func(t *testing.T, l *loop.Loop) {
-		const all = "what was left"
+		const all = "<what was left"
 		fds := socketPair(t)
 		read := make(chan byte, len(all))
 		end := make(chan struct{}, 1)
@@ -23,6 +23,9 @@ func TestDoubtTellsOfWhatIsLeft(t *testing.T) {
 			var b [1]byte
 			switch n, _ := unix.Read(fds[0], b[:]); n {
 			case 1:
+				if b[0] == all[0] && ev&loop.Left != 0 {
+					t.Errorf("of %q it is told by %v", b[0], ev)
+				}
 				read <- b[0]
 				l.Doubt(r, uintptr(fds[0]))
 			case 0:

@@ -138,7 +138,6 @@ func (l *Loop) turn() error {
 		}
 	}
 	l.work += 1 + l.end - l.at
-	l.doubts.age += turnAge + l.end - l.at
 	for l.at < l.end {
 		ev := l.ready[l.at]
 		l.at++
@@ -160,24 +159,21 @@ func (l *Loop) turn() error {
 // look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
 func (l *Loop) look() (slept bool, err error) {
 	l.at, l.end, l.lone = 0, 0, false
-	// What doubts have found is handled before the poller is asked: it may be about to tell of the same, and finds out then that it is gone.
-	if l.doubts.pressing() {
-		if l.end = l.doubts.settle(l.ready[:]); l.end > 0 {
+	if l.doubts.due.Load() {
+		if l.settleDoubts(); l.end > 0 {
 			return false, nil
 		}
 	}
-	busy := l.next < len(l.posts) || l.news.Load()
+	busy := l.next < len(l.posts) || l.news.Load() || l.doubts.due.Load()
 	if busy || l.mayFind() {
 		l.end, err = l.poller.Poll(l.ready[:])
+		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		if l.end > 0 {
 			l.dry = 0
 		}
 		if l.end > 0 || busy || err != nil {
 			return false, err
 		}
-	}
-	if l.end = l.doubts.settle(l.ready[:]); l.end > 0 {
-		return false, nil
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
 	// in the system and keeps the processor. Twice, because each 61st time the scheduler looks first where this goroutine stands: at one
@@ -191,6 +187,7 @@ func (l *Loop) look() (slept bool, err error) {
 	l.asleep.Store(true)
 	if !l.news.Load() {
 		l.end, err = l.poller.Wait(l.ready[:], timeout)
+		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		slept = true
 	}
 	l.asleep.Store(false)

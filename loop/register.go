@@ -22,6 +22,8 @@ const (
 	// not, if they do not wait because of it. Without it nothing of the kind has happened; with it, reading tells. (On systems that have
 	// only poll(2) it may come with any bytes.)
 	Hangup = Events(poll.Hangup)
+	// Left comes of Doubt, with Readable: there was something to read before any edge was seen to tell of it. It cannot be asked for.
+	Left = Hangup << 1
 )
 
 // A Handler is what the loop calls when a registered descriptor is ready. Many connections can share the code of one without a closure for

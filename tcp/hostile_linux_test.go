@@ -126,3 +126,37 @@ func TestHostileVanishedPeersMeetTheDeadline(t *testing.T) {
 		h.wantAtMost(t, 0, 20) // the peers' own
 	})
 }
+
+// A read stops at an urgent byte, which is in line here; what follows it is told of all the same, on a loop, too.
+func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
+	g := runLoops(t, 1)
+	c, peer := loopPair(t, g.Next())
+	got := make(chan string, 100)
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		n, _ := c.ReadAvailable(b)
+		got <- string(b[:n])
+	})
+	peer.Write([]byte("<"))
+	if s := sockettest.Done(t, "it is told", got); s != "<" {
+		t.Fatalf("it has read %q", s)
+	}
+	began, end := make(chan struct{}), make(chan struct{})
+	g.Next().Post(func() { close(began); <-end })
+	sockettest.Done(t, "the loop is busy", began)
+	peer.Write([]byte("before"))
+	control(t, peer, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+	peer.Write([]byte("after>"))
+	sockettest.Eventually(t, "all has come", func() (all bool) {
+		control(t, c, func(fd int) error {
+			n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+			all = n == len("before!after>")
+			return err
+		})
+		return all
+	})
+	close(end)
+	for all := ""; all != "before!after>"; {
+		all += sockettest.Done(t, "more is read than "+all, got)
+	}
+}

@@ -48,7 +48,7 @@ func (s *Socket) pull(n int64) error {
 // transport.
 func (s *Socket) fill(n int64) error {
 	f := s.flows()
-	later := s.filled
+	fills := min(s.fills+1, 2)
 	for n < 0 || int64(f.rbuf.len()) < n {
 		unread, ended, err := s.t.Query()
 		switch {
@@ -75,8 +75,7 @@ func (s *Socket) fill(n int64) error {
 		default:
 			// The poller may not have told of these bytes yet, and now never will. A callback that asks is likely to read them: whoever
 			// runs it looks for what it has left.
-			s.filled = true
-			s.fresh = s.fresh || later
+			s.fills = fills
 			switch {
 			case s.home != nil && !s.runsHere():
 				s.post(event{sig: sigReadyRead}) // the loop will find nothing

@@ -13,7 +13,7 @@ import (
 // some is wanted.
 //
 // Watching is edge-triggered, and a read that has not filled its buffer has left nothing. Where descriptors may come with the bytes a read also
-// stops at them, of which the loop makes sure before it sleeps.
+// stops at them, which the loop finds out a little later.
 type Home struct {
 	loop   *loop.Loop
 	all    *Handler // what all of its sockets tell; nil: nothing
@@ -24,13 +24,22 @@ type Home struct {
 	// mutex; owner is for the loop's goroutine alone.
 	out   []byte
 	owner *Socket
-	exact bool // what a read has left must be known at once: the end is there. For the loop's goroutine alone
 }
 
 // NewHome returns a home at l for sockets of one kind, which pass descriptors or not, and which all tell what all says, if that is not nil.
 func NewHome(l *loop.Loop, passes bool, all *Handler) *Home {
 	return &Home{loop: l, passes: passes, all: all, heard: all.heard()}
 }
+
+// A trust is how much a connection's edges are relied on to tell of all bytes.
+type trust uint8
+
+const (
+	untried trust = iota // nothing was read, and perhaps nothing ever will be again
+	trusted
+	doubted // bytes were there before the edge, which a busy loop may just not have seen
+	wary    // that was so twice, or an urgent byte was there, or the end is near: who has read looks whether there are more
+)
 
 // here reports whether this is the loop's goroutine.
 func (h *Home) here() bool { return h.loop.OnLoop() }
@@ -230,14 +239,21 @@ func (s *Socket) Ready(ev loop.Events) {
 			}
 		}
 	}
+	left := ev&loop.Left != 0
+	switch {
+	case left && s.trust == trusted:
+		s.trust = doubted
+	case left && s.trust == doubted:
+		s.trust = wary
+	case s.trust == doubted:
+		s.trust = trusted
+	}
 	switch {
 	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
 	case ev&loop.Hangup == 0:
-		s.home.exact = false
 		s.arrived()
 	default:
-		s.home.exact = true
-		s.hungUp()
+		s.hungUp(left)
 	}
 	s.unlock()
 }
@@ -280,13 +296,13 @@ func (s *Socket) arrived() (again bool) {
 	}
 	for turns := 1; ; turns++ {
 		epoch, before := s.epoch, s.readSoFar()
-		s.full, s.filled, s.fresh, s.owed = false, false, false, false
+		s.full, s.fills, s.owed = false, 0, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
 		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return false
 		}
-		left := s.leftSome(before) || s.fresh && s.flow.rbuf.len() > 0
+		left := s.leftSome(before) || s.fills > 1 && s.flow.rbuf.len() > 0
 		if !s.full && !left {
 			return false
 		}
@@ -346,8 +362,9 @@ func (s *Socket) readSoFar() int64 {
 	return s.flow.consumed
 }
 
-// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. mu held, and let go of while callbacks run.
-func (s *Socket) hungUp() {
+// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. left says that no edge has told of it. mu held, and let go of
+// while callbacks run.
+func (s *Socket) hungUp(left bool) {
 	if !s.listened() {
 		s.unheard = true
 		return
@@ -356,6 +373,9 @@ func (s *Socket) hungUp() {
 	owed := s.owed && s.flow != nil && s.flow.rbuf.len() > 0
 	s.owed = false
 	if unread || owed {
+		if unread && !left {
+			s.trust = wary
+		}
 		epoch := s.epoch
 		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return

@@ -13,19 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and may cost a tenth
-// of an echo more than recvfrom. On the loop, which is where most reads are, the loop finds out for many at a time.
-func (t *loopSide) Read(p []byte) (int, error) {
-	fd, doubtful := t.Fd(), t.home.passes
-	if doubtful && (!t.home.here() || t.home.exact || !t.home.loop.DoubtPays()) {
-		n, cut, errno := sysfd.ReadUpTo(int(fd), p)
-		t.full = sysfd.Filled(n, p) || cut
-		return readResult(n, errno, p)
-	}
-	n, errno := sysfd.Read(int(fd), p)
-	t.full = sysfd.Filled(n, p)
-	if doubtful && n > 0 && !t.full {
-		t.home.loop.Doubt(t.watch, fd)
+// Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and costs a tenth of an
+// echo more than recvfrom. On the loop, which is where most reads are, the loop finds out later. It also stops at an urgent byte; then, and
+// where it has been found to have stopped before, nothing but another look will do.
+func (t *loopSide) Read(p []byte) (n int, err error) {
+	var errno syscall.Errno
+	fd, h := t.Fd(), t.home
+	switch {
+	case t.trust == wary:
+		n, errno = sysfd.Read(int(fd), p)
+		t.full = n > 0
+	case h.passes && (t.trust == untried || !h.here() || !h.loop.DoubtPays()):
+		t.trust = trusted
+		var cut bool
+		n, cut, errno = sysfd.ReadUpTo(int(fd), p)
+		t.full = cut || sysfd.Filled(n, p)
+	default:
+		n, errno = sysfd.Read(int(fd), p)
+		t.full = sysfd.Filled(n, p)
+		if h.passes && n > 0 && !t.full {
+			h.loop.Doubt(t.watch, fd)
+		}
 	}
 	return readResult(n, errno, p)
 }

@@ -44,8 +44,8 @@ type Socket struct {
 	summoned bool        // the loop is to run what callbacks are due
 	asked    loop.Events // what the loop watches for
 	full     bool        // the last read has filled its buffer: there may be more
-	filled   bool        // bytes were buffered since the callbacks were told
-	fresh    bool        // and then others, which came meanwhile
+	trust    trust       // in edges
+	fills    uint8       // how often bytes were buffered since the callbacks were told; 2: more than once, so that some came meanwhile
 	owed     bool        // the loop is to tell the callbacks of what they have left of what they were told of
 	staged   bool        // what callbacks have written is in the home's hands
 	lent     bool        // others may have a duplicate of the descriptor
@@ -248,7 +248,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 	s.epoch++
 	s.end, s.mode, s.err = end, mode, nil
 	s.made, s.closed, s.ended, s.ending, s.untold = false, false, false, false, false
-	s.unheard, s.asked, s.full, s.owed, s.lent = false, 0, false, false, false
+	s.unheard, s.asked, s.full, s.trust, s.owed, s.lent = false, 0, false, untried, false, false
 	if f := s.flow; f != nil {
 		f.rbuf.reset()
 		f.wbuf.reset()

@@ -55,7 +55,7 @@ func (p *epoll) control(op, fd int, events uint32, token uint64) error {
 func epollEvents(on Events, edge bool) uint32 {
 	var e uint32
 	if on&Readable != 0 {
-		e |= unix.EPOLLIN | unix.EPOLLRDHUP
+		e |= unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP
 	}
 	if on&Writable != 0 {
 		e |= unix.EPOLLOUT
@@ -131,7 +131,8 @@ func (p *epoll) take(ready []Event, n int, errno syscall.Errno) (int, error) {
 		if ev.Events&unix.EPOLLOUT != 0 {
 			e |= Writable
 		}
-		if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		// A read stops at an urgent byte: who is told that there is one looks again.
+		if ev.Events&(unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			e |= Readable | Hangup
 			if ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 				e |= Writable

@@ -18,11 +18,10 @@ type page[H any] [340]slot[H]
 type slot[H any] struct {
 	h          H
 	generation uint32 // of h, or of the one to come; from 1
-	next       uint32 // as free
+	next       uint32 // as free, counted from 1; while taken, the mark
 }
 
-// Slot returns the slot of a token: a small number, which no two tokens share that stand for something.
-func Slot(token uint64) uint32 { return uint32(token) }
+func slotOf(token uint64) uint32 { return uint32(token) }
 
 func generation(token uint64) uint32 { return uint32(token >> 32) }
 
@@ -51,25 +50,43 @@ func (t *Table[H]) Add(h H) (token uint64) {
 	}
 	i := t.free - 1
 	s := t.slot(i)
-	s.h, t.free = h, s.next
+	s.h, t.free, s.next = h, s.next, 0
 	return uint64(s.generation)<<32 | uint64(i)
 }
 
 // Get returns what a token stands for, or the zero value if it is over.
 func (t *Table[H]) Get(token uint64) (h H) {
 	t.mu.Lock()
-	if s := t.slot(Slot(token)); s != nil && s.generation == generation(token) {
+	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) {
 		h = s.h
 	}
 	t.mu.Unlock()
 	return h
 }
 
+// Mark gives what a token stands for a mark, which is 0 at first, and reports whether it had another one. It reports false if the token is over.
+func (t *Table[H]) Mark(token uint64, mark uint32) (changed bool) {
+	t.mu.Lock()
+	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) && s.next != mark {
+		s.next, changed = mark, true
+	}
+	t.mu.Unlock()
+	return changed
+}
+
+// Marked reports whether what a token stands for has a mark.
+func (t *Table[H]) Marked(token uint64, mark uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.slot(slotOf(token))
+	return s != nil && s.generation == generation(token) && s.next == mark
+}
+
 // Remove ends a token, and reports whether it has.
 func (t *Table[H]) Remove(token uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.slot(Slot(token))
+	s := t.slot(slotOf(token))
 	if s == nil || s.generation != generation(token) || s.generation == 0 {
 		return false
 	}
@@ -77,7 +94,7 @@ func (t *Table[H]) Remove(token uint64) bool {
 	s.h = none
 	s.generation++
 	if s.generation != 0 { // after four thousand million it rests
-		s.next, t.free = t.free, Slot(token)+1
+		s.next, t.free = t.free, slotOf(token)+1
 	}
 	return true
 }
