@@ -16,7 +16,7 @@ import (
 type doubts struct {
 	young doubted // since the last tick
 	old   doubted // from before that, to be asked about unless they are among the young, too
-	round uint32  // counts the ticks, from 1, and marks the young in the table
+	round uint32  // counts the ticks, from firstRound, and marks the young in the table
 	asked int     // how many of old were asked about
 	found int     // of how many there was something
 
@@ -47,6 +47,7 @@ func (d *doubted) trim(n int) {
 }
 
 const (
+	firstRound = 1 // 0 is no mark
 	// leastPatience and mostPatience are how long a loop that has nothing else to do leaves a doubt, at least. A server of ten thousand busy
 	// connections hears of each about every fifty milliseconds.
 	leastPatience = 10 * time.Millisecond
@@ -63,10 +64,7 @@ const (
 // tells any more, and costs a few nanoseconds. It is called on the loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
 	d := &l.doubts
-	if d.round == 0 {
-		d.round = 1
-	}
-	if !l.handlers.Mark(r.token, d.round) {
+	if r.token == l.current && l.mark == d.round || l.handlers.Mark(r.token, d.round) == d.round {
 		return // it is known
 	}
 	d.young.tokens = append(d.young.tokens, r.token)
@@ -104,7 +102,8 @@ func (l *Loop) settleDoubts() {
 	}
 	asked := 0
 	for i := d.old.len() - 1; i >= 0 && asked < len(d.tokens); i-- {
-		if token := d.old.tokens[i]; !l.handlers.Marked(token, d.round) {
+		token := d.old.tokens[i]
+		if h, mark := l.handlers.Get(token); h != nil && mark != d.round {
 			d.tokens[asked], d.looks[asked] = token, poll.NewLook(int(d.old.fds[i]))
 			asked++
 		}
@@ -137,7 +136,7 @@ func (d *doubts) age() {
 	d.asked, d.found = 0, 0
 	d.caughtUp, d.behind = false, 0
 	if d.round++; d.round == 0 {
-		d.round = 1
+		d.round = firstRound
 	}
 	d.old, d.young = d.young, d.old
 	d.old.trim(d.old.len())

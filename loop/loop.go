@@ -43,7 +43,9 @@ type Loop struct {
 
 	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
 	ready   [poll.Batch]poll.Event
-	at, end int // what of ready is to be handled
+	at, end int    // what of ready is to be handled
+	current uint64 // the token of the event that is being handled, or was last
+	mark    uint32 // what its mark was
 	doubts  doubts
 	posts   []func() // what is to be run, from next
 	next    int
@@ -79,6 +81,7 @@ func newLoop(open func() (poll.Poller, error)) (*Loop, error) {
 	}
 	l := &Loop{poller: poller, clock: time.Now()}
 	l.due.Store(never)
+	l.doubts.round = firstRound
 	return l, nil
 }
 
@@ -142,7 +145,9 @@ func (l *Loop) turn() error {
 		ev := l.ready[l.at]
 		l.at++
 		// Looked up now and not before: the handler may be gone because of one that has just run.
-		if h := l.handlers.Get(ev.Token); h != nil {
+		h, mark := l.handlers.Get(ev.Token)
+		l.current, l.mark = ev.Token, mark
+		if h != nil {
 			h.Ready(Events(ev.Events))
 		}
 	}
@@ -275,8 +280,7 @@ func (l *Loop) Running() bool { return l.goroutine.Load() != 0 }
 //
 // Qt: QThread::isCurrentThread
 func (l *Loop) OnLoop() bool {
-	g := l.goroutine.Load()
-	return g != 0 && g == current()
+	return l.goroutine.Load() == current() // which is never 0
 }
 
 // Close ends the loop for good: what is posted or timed does not run any more, handlers and notifiers are forgotten without a word, and

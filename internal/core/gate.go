@@ -129,7 +129,7 @@ func (g *gate) await(limit *time.Time, try func() bool) error {
 			}
 		}
 		if g.poll == nil {
-			defer g.unseat(g.seat())
+			return g.awaitSeated(limit, try)
 		}
 		err := g.lead(limit, try)
 		switch {
@@ -147,6 +147,12 @@ func (g *gate) await(limit *time.Time, try func() bool) error {
 	}
 }
 
+// awaitSeated is await with a poller of its own. mu held, and let go of while waiting.
+func (g *gate) awaitSeated(limit *time.Time, try func() bool) error {
+	defer g.unseat(g.seat())
+	return g.await(limit, try)
+}
+
 // wait is await, but looks once even if limit has passed.
 func (g *gate) wait(limit time.Time, try func() bool) error {
 	if try() {
@@ -160,8 +166,7 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 
 // lead waits at the poller. mu held, and let go of while waiting: at a prompt poller only then, which saves two of four rounds with the mutex.
 func (g *gate) lead(limit *time.Time, try func() bool) error {
-	g.try, g.calls = try, 0
-	g.keeps = g.prompt
+	g.try, g.keeps = try, g.prompt
 	err := g.leadWith(limit, g.step)
 	g.try = nil
 	return err
@@ -171,8 +176,8 @@ func (g *gate) lead(limit *time.Time, try func() bool) error {
 // waiting.
 func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
 	p := g.poll
-	g.led, g.limit = true, limit
-	if !g.armed.Equal(*limit) {
+	g.led, g.limit, g.calls = true, limit, 0
+	if g.armed != *limit { // an equal time that looks different does no harm
 		g.arm(*limit)
 	}
 	if !g.keeps {

@@ -81,7 +81,7 @@ func (s *Socket) unstage() int64 {
 		return 0
 	}
 	out := s.home.out
-	n, err := s.t.Write(out)
+	n, err := (*loopSide)(s).Write(out) // which is s.t
 	if n > 0 {
 		if s.hears(sigBytesWritten) {
 			s.cb.note(event{sig: sigBytesWritten, arg: int64(n)})

@@ -11,7 +11,6 @@ import (
 
 // A readOp is one Read under way. The one that belongs to the flow is used again and again, so that a Read allocates nothing.
 type readOp struct {
-	s     *Socket
 	p     []byte
 	recv  func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
 	n     int
@@ -21,17 +20,14 @@ type readOp struct {
 }
 
 func newReadOp(s *Socket) *readOp {
-	o := &readOp{s: s}
-	o.try = o.once
+	o := new(readOp)
+	o.try = func() bool { // reads if there is anything. mu held
+		o.looks++
+		o.n, o.err = s.readNow(o.p, o.recv)
+		_, again := o.err.(*againError) // which is quicker than to compare with ErrAgain
+		return !again
+	}
 	return o
-}
-
-// once reads if there is anything. mu held.
-func (o *readOp) once() bool {
-	s := o.s
-	o.looks++
-	o.n, o.err = s.readNow(o.p, o.recv)
-	return o.err != ErrAgain
 }
 
 // readNow reads what there is: first what is buffered, then from the transport, or with recv. It returns ErrAgain if there is nothing. mu held.
@@ -76,9 +72,14 @@ func (s *Socket) wasConsumed(n int) {
 	f := s.flow
 	f.consumed += int64(n)
 	if f.limit > 0 && n > 0 {
-		f.in.poke() // there is room for more, which makes news of what has arrived already
-		s.tellAgain()
+		s.roomToRead()
 	}
+}
+
+// roomToRead tells of room for more, which makes news of what has arrived already. mu held.
+func (s *Socket) roomToRead() {
+	s.flow.in.poke()
+	s.tellAgain()
 }
 
 // Read is net.Conn's.

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"errors"
 	"syscall"
 	"time"
 )
@@ -49,5 +48,9 @@ type Conn interface {
 	Close() error
 }
 
-// ErrAgain says that a call would have to wait.
-var ErrAgain = errors.New("would wait")
+// ErrAgain says that a call would have to wait. It is the only error of its type.
+var ErrAgain error = new(againError)
+
+type againError struct{ _ byte }
+
+func (*againError) Error() string { return "would wait" }

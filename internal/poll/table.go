@@ -54,32 +54,26 @@ func (t *Table[H]) Add(h H) (token uint64) {
 	return uint64(s.generation)<<32 | uint64(i)
 }
 
-// Get returns what a token stands for, or the zero value if it is over.
-func (t *Table[H]) Get(token uint64) (h H) {
+// Get returns what a token stands for, and its mark, or zero values if it is over.
+func (t *Table[H]) Get(token uint64) (h H, mark uint32) {
 	t.mu.Lock()
 	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) {
-		h = s.h
+		h, mark = s.h, s.next
 	}
 	t.mu.Unlock()
-	return h
+	return h, mark
 }
 
-// Mark gives what a token stands for a mark, which is 0 at first, and reports whether it had another one. It reports false if the token is over.
-func (t *Table[H]) Mark(token uint64, mark uint32) (changed bool) {
-	t.mu.Lock()
-	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) && s.next != mark {
-		s.next, changed = mark, true
-	}
-	t.mu.Unlock()
-	return changed
-}
-
-// Marked reports whether what a token stands for has a mark.
-func (t *Table[H]) Marked(token uint64, mark uint32) bool {
+// Mark gives what a token stands for a mark, which is 0 at first, and returns the one that it had: mark itself if the token is over.
+func (t *Table[H]) Mark(token uint64, mark uint32) (before uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.slot(slotOf(token))
-	return s != nil && s.generation == generation(token) && s.next == mark
+	if s == nil || s.generation != generation(token) {
+		return mark
+	}
+	before, s.next = s.next, mark
+	return before
 }
 
 // Remove ends a token, and reports whether it has.

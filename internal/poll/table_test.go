@@ -16,8 +16,14 @@ func TestTableTokensComeOnce(t *testing.T) {
 			t.Fatalf("token %#x has come before", token)
 		}
 		seen[token] = true
-		if table.Get(token) != "x" || !table.Mark(token, 7) || table.Mark(token, 7) || !table.Marked(token, 7) {
-			t.Fatalf("token %#x does not stand for what was added, or for its mark", token)
+		if h, mark := table.Get(token); h != "x" || mark != 0 {
+			t.Fatalf("token %#x stands for %q with the mark %d", token, h, mark)
+		}
+		if before := table.Mark(token, 7); before != 0 {
+			t.Fatalf("token %#x had the mark %d", token, before)
+		}
+		if h, mark := table.Get(token); h != "x" || mark != 7 {
+			t.Fatalf("token %#x stands for %q with the mark %d, which was to be 7", token, h, mark)
 		}
 		if len(over)%3 == 0 || !table.Remove(token) {
 			over = append(over, 0)
@@ -25,12 +31,12 @@ func TestTableTokensComeOnce(t *testing.T) {
 		}
 		over = append(over, token)
 		for _, old := range over {
-			if old != 0 && (table.Remove(old) || table.Get(old) != "" || table.Mark(old, 8) || table.Marked(old, 7)) {
+			if h, mark := table.Get(old); old != 0 && (table.Remove(old) || h != "" || mark != 0 || table.Mark(old, 8) != 8) {
 				t.Fatalf("token %#x is over, and is not", old)
 			}
 		}
 	}
-	if table.Remove(0) || table.Get(math.MaxUint64) != "" {
+	if h, _ := table.Get(math.MaxUint64); table.Remove(0) || h != "" {
 		t.Error("tokens that never were stand for something")
 	}
 }
