@@ -144,9 +144,10 @@ func (s *Server[T]) recallSoon() {
 	}
 	s.recalled, s.seen = true, s.leaves
 	if s.recall == nil {
-		s.recall = time.AfterFunc(recallDelay, s.recallAcceptor)
+		s.patience = firstRecall
+		s.recall = time.AfterFunc(s.patience, s.recallAcceptor)
 	} else {
-		s.recall.Reset(recallDelay)
+		s.recall.Reset(s.patience)
 	}
 }
 
@@ -154,13 +155,16 @@ func (s *Server[T]) recallAcceptor() {
 	s.mu.Lock()
 	s.recalled = false
 	switch {
-	case s.l == nil, s.acceptor, s.waiting > 0:
+	case s.l == nil, s.acceptor:
 		s.mu.Unlock()
-	case s.leaves != s.seen: // they come and go
-		s.recallSoon()
+	case s.waiting > 0, s.leaves != s.seen: // they come and go
+		s.patience = min(2*s.patience, lastRecall)
+		if s.waiting == 0 {
+			s.recallSoon()
+		}
 		s.mu.Unlock()
 	default:
-		s.acceptor = true
+		s.acceptor, s.patience = true, firstRecall
 		s.acceptForOthers()
 		s.unlock()
 	}

@@ -89,11 +89,12 @@ type Server[T any] struct {
 
 	crowd *crowd // the loops; nil: none
 
-	acceptor bool        // the goroutine lives
-	recall   *time.Timer // brings it back
-	recalled bool        // recall is set
-	leaves   uint64      // counts takers that left
-	seen     uint64      // what leaves was when recall was set
+	acceptor bool          // the goroutine lives
+	recall   *time.Timer   // brings it back
+	recalled bool          // recall is set
+	patience time.Duration // until when
+	leaves   uint64        // counts takers that left
+	seen     uint64        // what leaves was when recall was set
 }
 
 // DefaultLimit is how many connections may be pending if nothing else is said.
@@ -105,8 +106,12 @@ const (
 	lastPause  = time.Second
 )
 
-// recallDelay is how long the server looks after its takers' absence before it accepts for them.
-const recallDelay = time.Millisecond
+// firstRecall and lastRecall are how long the server looks after its takers' absence before it accepts for them. It looks ever longer while they
+// come and go: as long as it looks there is a timer, which costs the runtime more than a system call each time that nothing else is to be done.
+const (
+	firstRecall = time.Millisecond
+	lastRecall  = 16 * time.Millisecond
+)
 
 // Init gives the server its hooks. Every other method may follow, in any goroutine.
 func (s *Server[T]) Init(hooks *Hooks[T]) {
