@@ -55,13 +55,16 @@ func (p *epoll) control(op, fd int, events uint32, token uint64) error {
 func epollEvents(on Events, edge bool) uint32 {
 	var e uint32
 	if on&Readable != 0 {
-		e |= unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP
+		e |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
 	if on&Writable != 0 {
 		e |= unix.EPOLLOUT
 	}
 	if edge {
 		e |= unix.EPOLLET
+		if on&Readable != 0 {
+			e |= unix.EPOLLPRI // a state that may last though there is nothing to read
+		}
 	}
 	return e
 }
