@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/loop"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
 )
@@ -83,6 +85,92 @@ func TestLoopBytesBehindDescriptors(t *testing.T) {
 				t.Errorf("it has read %q", all.String())
 			}
 		})
+	}
+}
+
+// So it is if a callback has another goroutine read, or a function that it posts.
+func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
+	elsewhere := map[string]func(*loop.Loop, func()){
+		"goroutine": func(_ *loop.Loop, f func()) { go f() },
+		"posted":    func(l *loop.Loop, f func()) { l.Post(f) },
+	}
+	for how, call := range elsewhere {
+		for _, first := range []string{"", "<"} {
+			t.Run(how+first, func(t *testing.T) {
+				l := newLoop(t)
+				run(t, l)
+				c, peer := loopPair(t, l)
+				got := make(chan string, 100)
+				c.OnReadyRead(func() {
+					call(l, func() {
+						b := make([]byte, 100)
+						n, _ := c.ReadAvailable(b)
+						got <- string(b[:n])
+					})
+				})
+				all := ""
+				if first != "" { // which is read otherwise than what follows
+					peer.Write([]byte(first))
+					all = sockettest.Done(t, "it is read", got)
+				}
+				release := busy(t, l)
+				for range 3 {
+					null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+					must(t, err)
+					must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+				}
+				peer.Write([]byte(">"))
+				release()
+				for all != first+"fdfdfd>" {
+					all += sockettest.Done(t, "more is read than "+all, got)
+				}
+			})
+		}
+	}
+}
+
+// A peer that sends a descriptor in the middle of each request gets all its answers, beside others whose requests come without.
+func TestLoopDescriptorsInEachRequest(t *testing.T) {
+	const requests = 200
+	l := newLoop(t)
+	run(t, l)
+	c, peer := loopPair(t, l)
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		n, _ := c.ReadAvailable(b)
+		c.WriteBuffered(b[:n])
+	})
+	// Others keep the loop from sleeping until one event comes.
+	for range 2 {
+		c, peer := loopPair(t, l)
+		c.OnReadyRead(func() {
+			b := make([]byte, 100)
+			n, _ := c.ReadAvailable(b)
+			c.WriteBuffered(b[:n])
+		})
+		go func() {
+			b := make([]byte, 1)
+			for {
+				if _, err := peer.Write(b); err != nil {
+					return
+				}
+				if _, err := peer.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	peer.SetDeadline(time.Now().Add(sockettest.Long()))
+	for i := range requests {
+		null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		must(t, peer.SendDescriptors([]byte("1"), sock.FromFd(uintptr(null))))
+		if _, err := peer.Write([]byte("2")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(peer, make([]byte, 2)); err != nil {
+			t.Fatalf("answer %d: %v", i+1, err)
+		}
 	}
 }
 

@@ -47,7 +47,8 @@ func (d *doubted) trim(n int) {
 }
 
 const (
-	firstRound = 1 // 0 is no mark
+	firstRound = 1  // 0 is no mark
+	exactRound = 16 // each of these there are no doubts
 	// leastPatience and mostPatience are how long a loop that has nothing else to do leaves a doubt, at least. A server of ten thousand busy
 	// connections hears of each about every fifty milliseconds.
 	leastPatience = 10 * time.Millisecond
@@ -59,9 +60,10 @@ const (
 	fewDoubts = 64
 )
 
-// Doubt has the loop call the handler of a registration once more some 20 ms later (with many registrations up to 320 ms), with Readable and Left, if there is something to read at its
-// descriptor then, or the end, and it has not been called before and doubted again. It is for who has left bytes, perhaps, of which no edge
-// tells any more, and costs a few nanoseconds. It is called on the loop's goroutine, and nowhere else.
+// Doubt has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if there is something to read at its
+// descriptor then, or the end, and it has not been called before and doubted again. In a crowd, or on a loop that is far behind, it may be
+// seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few nanoseconds. It is called on the
+// loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
 	d := &l.doubts
 	if r.token == l.current && l.mark == d.round || l.handlers.Mark(r.token, d.round) == d.round {
@@ -80,9 +82,10 @@ func (l *Loop) Doubt(r Registration, fd uintptr) {
 	}
 }
 
-// DoubtPays reports whether a doubt costs less than a hundred nanoseconds: not if the loop has slept until one event came, which is being
-// handled, for then it may have nothing else to do for long, and would be woken for the doubt. It is called on the loop's goroutine.
-func (l *Loop) DoubtPays() bool { return !l.lone }
+// DoubtPays reports whether to doubt is better than to find out at once, for a few hundred nanoseconds: not if the loop has slept until one event
+// came, which is being handled, for then it may have nothing else to do for long, and would be woken for the doubt; and not in one round of 16,
+// so that who always leaves something is found out. It is called on the loop's goroutine.
+func (l *Loop) DoubtPays() bool { return !l.lone && l.doubts.round%exactRound != 0 }
 
 // tick has the loop ask about doubts that have grown old.
 func (l *Loop) tick() {
@@ -135,8 +138,9 @@ func (d *doubts) age() {
 	}
 	d.asked, d.found = 0, 0
 	d.caughtUp, d.behind = false, 0
-	if d.round++; d.round == 0 {
-		d.round = firstRound
+	d.round++
+	if d.round == 0 || d.young.len() == 0 && d.round%exactRound == 0 { // which is no mark, or a round that nothing would end
+		d.round++
 	}
 	d.old, d.young = d.young, d.old
 	d.old.trim(d.old.len())

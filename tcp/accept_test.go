@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -246,6 +247,32 @@ func TestServerCloseClosesPendingAndLeavesTaken(t *testing.T) {
 	}
 	wantEnd(t, second)
 	exchange(t, first, taken)
+}
+
+// Takers that meet Close leave the next Listen to the server, though it has begun while they were still there.
+func TestServerListensAgainWhileTakersLeave(t *testing.T) {
+	for range 20 {
+		srv := listen(t)
+		var all sync.WaitGroup
+		var begun, taken atomic.Int32
+		for range 4 {
+			all.Go(func() {
+				begun.Add(1)
+				if c, err := srv.Accept(); err == nil { // it was late
+					taken.Add(1)
+					c.Close()
+				}
+			})
+		}
+		sockettest.Eventually(t, "the takers wait, or nearly", func() bool { return begun.Load() == 4 })
+		srv.Close()
+		must(t, srv.Listen(loopback, 0))
+		c := dial(t, srv)
+		sockettest.Eventually(t, "the connection is accepted", func() bool { return taken.Load() > 0 || srv.HasPendingConnections() })
+		c.Close()
+		srv.Close()
+		all.Wait()
+	}
 }
 
 func TestServerDeadlineDoesNotBoundWaits(t *testing.T) {

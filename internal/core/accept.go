@@ -144,7 +144,6 @@ func (s *Server[T]) recallSoon() {
 	}
 	s.recalled, s.seen = true, s.leaves
 	if s.recall == nil {
-		s.patience = firstRecall
 		s.recall = time.AfterFunc(s.patience, s.recallAcceptor)
 	} else {
 		s.recall.Reset(s.patience)
@@ -243,12 +242,13 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 			err = s.gate.await(&s.deadline, try)
 		}
 		s.waiting--
-		s.run() // one of them may take the connection
+		s.runAsTaker() // one of them may take the connection
 		switch {
 		case s.l == nil && s.ended != nil:
 			defer s.mu.Unlock()
 			return s.leftOver(network)
 		case s.l != l:
+			s.leave() // the next listener has counted on this taker
 			s.mu.Unlock()
 			return nil, takeError(l, net.ErrClosed)
 		case s.queue.len() > 0:
@@ -289,9 +289,23 @@ func (s *Server[T]) leftOver(network string) (*T, error) {
 // leave sees to it that somebody accepts when the last taker has left. mu held.
 func (s *Server[T]) leave() {
 	s.leaves++
-	if s.waiting == 0 {
+	if s.l != nil && s.waiting == 0 {
 		s.recallSoon()
 	}
+}
+
+// runAsTaker runs the callbacks that are due. A taker whose goroutine one of them ends has left. mu held, and let go of meanwhile.
+func (s *Server[T]) runAsTaker() {
+	finished := false
+	defer func() {
+		if !finished {
+			s.mu.Lock()
+			s.leave()
+			s.mu.Unlock()
+		}
+	}()
+	s.run()
+	finished = true
 }
 
 func takeError(l Endpoint, cause error) error {
@@ -321,7 +335,7 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 		s.wait()
 		err = s.gate.wait(limit, func() bool { return s.handed != told || try() })
 		s.waiting--
-		s.run()
+		s.runAsTaker()
 	}
 	switch {
 	case s.l == nil && s.ended != nil && s.queue.len() == 0:
@@ -337,9 +351,7 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}
 		s.err = err
 	}
-	if s.l == l {
-		s.leave()
-	}
+	s.leave()
 	s.mu.Unlock()
 	return err
 }

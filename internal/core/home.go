@@ -37,8 +37,8 @@ type trust uint8
 const (
 	untried trust = iota // nothing was read, and perhaps nothing ever will be again
 	trusted
-	doubted // bytes were there before the edge, which a busy loop may just not have seen
-	wary    // that was so twice, or an urgent byte was there, or the end is near: who has read looks whether there are more
+	doubted // bytes were there before the edge, of which a busy loop may just not have heard
+	wary    // bytes were there of which no edge told, or will tell: who has read looks whether there are more
 )
 
 // here reports whether this is the loop's goroutine.
@@ -218,7 +218,10 @@ func (s *Socket) resume() {
 }
 
 // Ready is called by the loop when something has happened to the descriptor.
-func (s *Socket) Ready(ev loop.Events) {
+func (s *Socket) Ready(ev loop.Events) { s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0) }
+
+// happened is what Ready does. hint says that an edge has told of the end, or of an urgent byte.
+func (s *Socket) happened(ev loop.Events, hint bool) {
 	s.mu.Lock()
 	switch {
 	case s.t == nil || s.home == nil:
@@ -239,21 +242,15 @@ func (s *Socket) Ready(ev loop.Events) {
 			}
 		}
 	}
-	left := ev&loop.Left != 0
-	switch {
-	case left && s.trust == trusted:
-		s.trust = doubted
-	case left && s.trust == doubted:
-		s.trust = wary
-	case s.trust == doubted:
-		s.trust = trusted
+	if ev&loop.Left != 0 && (s.trust == trusted || s.trust == doubted) {
+		s.trust++
 	}
 	switch {
 	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
 	case ev&loop.Hangup == 0:
 		s.arrived()
 	default:
-		s.hungUp(left)
+		s.hungUp(hint)
 	}
 	s.unlock()
 }
@@ -362,9 +359,9 @@ func (s *Socket) readSoFar() int64 {
 	return s.flow.consumed
 }
 
-// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. left says that no edge has told of it. mu held, and let go of
-// while callbacks run.
-func (s *Socket) hungUp(left bool) {
+// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. hint says that a read may stop before all that has arrived. mu
+// held, and let go of while callbacks run.
+func (s *Socket) hungUp(hint bool) {
 	if !s.listened() {
 		s.unheard = true
 		return
@@ -373,7 +370,7 @@ func (s *Socket) hungUp(left bool) {
 	owed := s.owed && s.flow != nil && s.flow.rbuf.len() > 0
 	s.owed = false
 	if unread || owed {
-		if unread && !left {
+		if unread && hint {
 			s.trust = wary
 		}
 		epoch := s.epoch
@@ -395,7 +392,7 @@ func (s *Socket) hungUp(left bool) {
 }
 
 // lookAtLoop looks for bytes and the end, on the loop.
-func (s *Socket) lookAtLoop() { s.Ready(loop.Readable | loop.Hangup) }
+func (s *Socket) lookAtLoop() { s.happened(loop.Readable|loop.Hangup, false) }
 
 // flushAtLoop is the flusher of a socket at a loop.
 func (s *Socket) flushAtLoop() {

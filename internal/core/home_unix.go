@@ -15,25 +15,33 @@ import (
 
 // Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and costs a tenth of an
 // echo more than recvfrom. On the loop, which is where most reads are, the loop finds out later. It also stops at an urgent byte; then, and
-// where it has been found to have stopped before, nothing but another look will do.
+// where it is known to stop, nothing but another look will do.
 func (t *loopSide) Read(p []byte) (n int, err error) {
 	var errno syscall.Errno
-	fd, h := t.Fd(), t.home
+	cut := false
+	fd, h, here := int(t.Fd()), t.home, t.home.here()
+	doubtful := h.passes && here && (t.trust == trusted || t.trust == doubted) && h.loop.DoubtPays()
 	switch {
 	case t.trust == wary:
-		n, errno = sysfd.Read(int(fd), p)
-		t.full = n > 0
-	case h.passes && (t.trust == untried || !h.here() || !h.loop.DoubtPays()):
-		t.trust = trusted
-		var cut bool
-		n, cut, errno = sysfd.ReadUpTo(int(fd), p)
-		t.full = cut || sysfd.Filled(n, p)
+		n, errno = sysfd.Read(fd, p)
+		cut = n > 0
+	case !h.passes || doubtful:
+		n, errno = sysfd.Read(fd, p)
 	default:
-		n, errno = sysfd.Read(int(fd), p)
-		t.full = sysfd.Filled(n, p)
-		if h.passes && n > 0 && !t.full {
-			h.loop.Doubt(t.watch, fd)
-		}
+		n, cut, errno = sysfd.ReadUpTo(fd, p)
+	}
+	switch {
+	case cut:
+		t.trust = wary
+	case t.trust == untried, t.trust == doubted && errno == syscall.EAGAIN: // the edge has come after all
+		t.trust = trusted
+	}
+	t.full = cut || sysfd.Filled(n, p)
+	switch {
+	case doubtful && n > 0 && !t.full:
+		h.loop.Doubt(t.watch, uintptr(fd))
+	case cut && !(here && t.cb.running()): // else whoever runs the callbacks sees that it is full
+		(*Socket)(t).owe()
 	}
 	return readResult(n, errno, p)
 }

@@ -189,6 +189,7 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 	}
 	if s.crowd == nil || s.crowd.notifier == nil {
 		s.gate.open(l)
+		s.patience = firstRecall
 		s.recallSoon()
 	}
 	return nil
