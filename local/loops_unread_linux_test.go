@@ -10,10 +10,26 @@ import (
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/local"
 	"anteroom/loop"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
 )
+
+// readSome reads once.
+func readSome(c *local.Socket) []byte {
+	b := make([]byte, 100)
+	n, _ := c.ReadAvailable(b)
+	return b[:n]
+}
+
+// sendWithDescriptor sends bytes at which a read stops.
+func sendWithDescriptor(t testing.TB, c *local.Socket, s string) {
+	t.Helper()
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	must(t, c.SendDescriptors([]byte(s), sock.FromFd(uintptr(null))))
+}
 
 // Who leaves bytes unread is told once of each arrival, and not again and again.
 func TestLoopUnreadIsToldOnce(t *testing.T) {
@@ -25,9 +41,7 @@ func TestLoopUnreadIsToldOnce(t *testing.T) {
 	c.OnReadyRead(func() {
 		told.Add(1)
 		if reading.Load() > 0 {
-			b := make([]byte, 100)
-			n, _ := c.ReadAvailable(b)
-			got <- string(b[:n])
+			got <- string(readSome(c))
 		}
 	})
 	for i, s := range []string{"a", "b", "c"} {
@@ -62,17 +76,13 @@ func TestLoopBytesBehindDescriptors(t *testing.T) {
 				if told.Add(1) == 1 && how == "once left unread" {
 					return
 				}
-				b := make([]byte, 100)
-				n, _ := c.ReadAvailable(b)
-				got <- string(b[:n])
+				got <- string(readSome(c))
 			})
 			peer.Write([]byte("<"))
 			sockettest.Eventually(t, "it is told", func() bool { return told.Load() > 0 })
 			release := busy(t, l)
 			for range 5 {
-				null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-				must(t, err)
-				must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+				sendWithDescriptor(t, peer, "fd")
 				peer.Write([]byte("."))
 			}
 			peer.Write([]byte(">"))
@@ -103,9 +113,7 @@ func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 				got := make(chan string, 100)
 				c.OnReadyRead(func() {
 					call(l, func() {
-						b := make([]byte, 100)
-						n, _ := c.ReadAvailable(b)
-						got <- string(b[:n])
+						got <- string(readSome(c))
 					})
 				})
 				all := ""
@@ -115,9 +123,7 @@ func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 				}
 				release := busy(t, l)
 				for range 3 {
-					null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-					must(t, err)
-					must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+					sendWithDescriptor(t, peer, "fd")
 				}
 				peer.Write([]byte(">"))
 				release()
@@ -136,17 +142,13 @@ func TestLoopDescriptorsInEachRequest(t *testing.T) {
 	run(t, l)
 	c, peer := loopPair(t, l)
 	c.OnReadyRead(func() {
-		b := make([]byte, 100)
-		n, _ := c.ReadAvailable(b)
-		c.WriteBuffered(b[:n])
+		c.WriteBuffered(readSome(c))
 	})
 	// Others keep the loop from sleeping until one event comes.
 	for range 2 {
 		c, peer := loopPair(t, l)
 		c.OnReadyRead(func() {
-			b := make([]byte, 100)
-			n, _ := c.ReadAvailable(b)
-			c.WriteBuffered(b[:n])
+			c.WriteBuffered(readSome(c))
 		})
 		go func() {
 			b := make([]byte, 1)
@@ -162,9 +164,7 @@ func TestLoopDescriptorsInEachRequest(t *testing.T) {
 	}
 	peer.SetDeadline(time.Now().Add(sockettest.Long()))
 	for i := range requests {
-		null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		must(t, err)
-		must(t, peer.SendDescriptors([]byte("1"), sock.FromFd(uintptr(null))))
+		sendWithDescriptor(t, peer, "1")
 		if _, err := peer.Write([]byte("2")); err != nil {
 			t.Fatal(err)
 		}
@@ -181,9 +181,7 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 	c, peer := loopPair(t, l)
 	got := make(chan string, 100)
 	c.OnReadyRead(func() {
-		b := make([]byte, 100)
-		n, _ := c.ReadAvailable(b)
-		got <- string(b[:n])
+		got <- string(readSome(c))
 	})
 	peer.Write([]byte("<"))
 	if s := sockettest.Done(t, "it is told", got); s != "<" {
@@ -278,9 +276,7 @@ func TestLoopBytesBehindDescriptorsOfABusyLoop(t *testing.T) {
 	c, peer := loopPair(t, l)
 	got := make(chan string, 100)
 	c.OnReadyRead(func() {
-		b := make([]byte, 100)
-		n, _ := c.ReadAvailable(b)
-		got <- string(b[:n])
+		got <- string(readSome(c))
 	})
 	var stop atomic.Bool
 	var again func()
@@ -292,9 +288,7 @@ func TestLoopBytesBehindDescriptorsOfABusyLoop(t *testing.T) {
 	defer stop.Store(true)
 	l.Post(again)
 	release := busy(t, l)
-	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	must(t, err)
-	must(t, peer.SendDescriptors([]byte("fd"), sock.FromFd(uintptr(null))))
+	sendWithDescriptor(t, peer, "fd")
 	peer.Write([]byte("."))
 	release()
 	var all strings.Builder
