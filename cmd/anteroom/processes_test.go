@@ -224,7 +224,7 @@ func TestConnectIsCutOff(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := launch(t, nil, nil, "serve", "--once", sockettest.Name(t), "--", "copier", "nothing")
+			server := launch(t, nil, nil, "serve", "--once", sockettest.Name(t), "--", "copier", "byte") // before one has come, it would not be cut off
 			client := launch(t, stdin(t), nil, "connect", server.listening(t))
 			err := sockettest.Done(t, "the client ends", client.ended)
 			if client.ProcessState.ExitCode() != exitPeer || !strings.Contains(client.said.String(), errUnsent.Error()) {

@@ -24,10 +24,13 @@ func init() {
 	others["environ"] = func() { fmt.Println(strings.Join(os.Environ(), "\n")) }
 }
 
-// copier says what it is told; "copier nothing" ends at once.
+// copier says what it is told; "copier nothing" ends at once, and "copier byte" after one byte.
 func copier() {
-	if len(os.Args) == 1 {
+	switch {
+	case len(os.Args) == 1:
 		io.Copy(os.Stdout, os.Stdin)
+	case os.Args[1] == "byte":
+		io.CopyN(os.Stdout, os.Stdin, 1)
 	}
 }
 
