@@ -47,8 +47,8 @@ func (d *doubted) trim(n int) {
 }
 
 const (
-	firstRound = 1  // 0 is no mark
-	exactRound = 16 // each of these there are no doubts
+	firstRound   = 1 // 0 is no mark
+	sampledRound = 16
 	// leastPatience and mostPatience are how long a loop that has nothing else to do leaves a doubt, at least. A server of ten thousand busy
 	// connections hears of each about every fifty milliseconds.
 	leastPatience = 10 * time.Millisecond
@@ -82,10 +82,13 @@ func (l *Loop) Doubt(r Registration, fd uintptr) {
 	}
 }
 
-// DoubtPays reports whether to doubt is better than to find out at once, for a few hundred nanoseconds: not if the loop has slept until one event
-// came, which is being handled, for then it may have nothing else to do for long, and would be woken for the doubt; and not in one round of 16,
-// so that who always leaves something is found out. It is called on the loop's goroutine.
-func (l *Loop) DoubtPays() bool { return !l.lone && l.doubts.round%exactRound != 0 }
+// DoubtPays reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until one event came, which is being
+// handled, for then it may have nothing else to do for long, and would be woken for the doubt. It is called on the loop's goroutine.
+func (l *Loop) DoubtPays() bool { return !l.lone }
+
+// Sampling reports whether who doubts should also find out at once this time: so it is in one round of 16, so that who always leaves something
+// is found out. It is called on the loop's goroutine.
+func (l *Loop) Sampling() bool { return l.doubts.round%sampledRound == 0 }
 
 // tick has the loop ask about doubts that have grown old.
 func (l *Loop) tick() {
@@ -138,9 +141,8 @@ func (d *doubts) age() {
 	}
 	d.asked, d.found = 0, 0
 	d.caughtUp, d.behind = false, 0
-	d.round++
-	if d.round == 0 || d.young.len() == 0 && d.round%exactRound == 0 { // which is no mark, or a round that nothing would end
-		d.round++
+	if d.round++; d.round == 0 {
+		d.round = firstRound
 	}
 	d.old, d.young = d.young, d.old
 	d.old.trim(d.old.len())

@@ -37,8 +37,7 @@ type trust uint8
 const (
 	untried trust = iota // nothing was read, and perhaps nothing ever will be again
 	trusted
-	doubted // bytes were there before the edge, of which a busy loop may just not have heard
-	wary    // bytes were there of which no edge told, or will tell: who has read looks whether there are more
+	wary // bytes were there of which no edge told, or will tell: who has read looks whether there are more
 )
 
 // here reports whether this is the loop's goroutine.
@@ -241,9 +240,6 @@ func (s *Socket) happened(ev loop.Events, hint bool) {
 				return
 			}
 		}
-	}
-	if ev&loop.Left != 0 && (s.trust == trusted || s.trust == doubted) {
-		s.trust++
 	}
 	switch {
 	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:

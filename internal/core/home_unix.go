@@ -20,12 +20,12 @@ func (t *loopSide) Read(p []byte) (n int, err error) {
 	var errno syscall.Errno
 	cut := false
 	fd, h, here := int(t.Fd()), t.home, t.home.here()
-	doubtful := h.passes && here && (t.trust == trusted || t.trust == doubted) && h.loop.DoubtPays()
+	doubtful := h.passes && here && t.trust == trusted && h.loop.DoubtPays()
 	switch {
 	case t.trust == wary:
 		n, errno = sysfd.Read(fd, p)
 		cut = n > 0
-	case !h.passes || doubtful:
+	case !h.passes, doubtful && !h.loop.Sampling():
 		n, errno = sysfd.Read(fd, p)
 	default:
 		n, cut, errno = sysfd.ReadUpTo(fd, p)
@@ -33,7 +33,7 @@ func (t *loopSide) Read(p []byte) (n int, err error) {
 	switch {
 	case cut:
 		t.trust = wary
-	case t.trust == untried, t.trust == doubted && errno == syscall.EAGAIN: // the edge has come after all
+	case t.trust == untried:
 		t.trust = trusted
 	}
 	t.full = cut || sysfd.Filled(n, p)
