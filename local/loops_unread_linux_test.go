@@ -23,6 +23,21 @@ func readSome(c *local.Socket) []byte {
 	return b[:n]
 }
 
+// readings has a socket read once each time that it is told, and returns what it reads.
+func readings(c *local.Socket) <-chan string {
+	got := make(chan string, 100)
+	c.OnReadyRead(func() { got <- string(readSome(c)) })
+	return got
+}
+
+// wantRead waits until what is read adds up to want.
+func wantRead(t testing.TB, got <-chan string, want string) {
+	t.Helper()
+	for all := ""; all != want; {
+		all += sockettest.Done(t, "more is read than "+all, got)
+	}
+}
+
 // sendWithDescriptor sends bytes at which a read stops.
 func sendWithDescriptor(t testing.TB, c *local.Socket, s string) {
 	t.Helper()
@@ -116,10 +131,9 @@ func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 						got <- string(readSome(c))
 					})
 				})
-				all := ""
 				if first != "" { // which is read otherwise than what follows
 					peer.Write([]byte(first))
-					all = sockettest.Done(t, "it is read", got)
+					wantRead(t, got, first)
 				}
 				release := busy(t, l)
 				for range 3 {
@@ -127,9 +141,7 @@ func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 				}
 				peer.Write([]byte(">"))
 				release()
-				for all != first+"fdfdfd>" {
-					all += sockettest.Done(t, "more is read than "+all, got)
-				}
+				wantRead(t, got, "fdfdfd>")
 			})
 		}
 	}
@@ -140,16 +152,15 @@ func TestLoopDescriptorsInEachRequest(t *testing.T) {
 	const requests = 200
 	l := newLoop(t)
 	run(t, l)
-	c, peer := loopPair(t, l)
-	c.OnReadyRead(func() {
-		c.WriteBuffered(readSome(c))
-	})
+	echo := func() (peer *local.Socket) {
+		c, peer := loopPair(t, l)
+		c.OnReadyRead(func() { c.WriteBuffered(readSome(c)) })
+		return peer
+	}
+	peer := echo()
 	// Others keep the loop from sleeping until one event comes.
 	for range 2 {
-		c, peer := loopPair(t, l)
-		c.OnReadyRead(func() {
-			c.WriteBuffered(readSome(c))
-		})
+		peer := echo()
 		go func() {
 			b := make([]byte, 1)
 			for {
@@ -179,10 +190,7 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 	l := newLoop(t)
 	run(t, l)
 	c, peer := loopPair(t, l)
-	got := make(chan string, 100)
-	c.OnReadyRead(func() {
-		got <- string(readSome(c))
-	})
+	got := readings(c)
 	peer.Write([]byte("<"))
 	if s := sockettest.Done(t, "it is told", got); s != "<" {
 		t.Fatalf("it has read %q", s)
@@ -197,9 +205,7 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 	}
 	peer.Write([]byte("after>"))
 	release()
-	for all := ""; all != "beforeafter>"; {
-		all += sockettest.Done(t, "more is read than "+all, got)
-	}
+	wantRead(t, got, "beforeafter>")
 }
 
 // A buffer may be bigger than what one system call copies: what that leaves is told of.
@@ -274,10 +280,7 @@ func TestLoopBytesBehindDescriptorsOfABusyLoop(t *testing.T) {
 	l := newLoop(t)
 	run(t, l)
 	c, peer := loopPair(t, l)
-	got := make(chan string, 100)
-	c.OnReadyRead(func() {
-		got <- string(readSome(c))
-	})
+	got := readings(c)
 	var stop atomic.Bool
 	var again func()
 	again = func() {

@@ -92,7 +92,7 @@ type Server[T any] struct {
 	acceptor bool          // the goroutine lives
 	recall   *time.Timer   // brings it back
 	recalled bool          // recall is set
-	patience time.Duration // until when
+	patience time.Duration // for how long
 	leaves   uint64        // counts takers that left
 	seen     uint64        // what leaves was when recall was set
 }
