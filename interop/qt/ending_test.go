@@ -26,10 +26,7 @@ func TestSocketDisconnectSendsWhatIsQueued(t *testing.T) {
 		wantCode(t, "WaitForDisconnected", m.s.WaitForDisconnected(time.Millisecond), local.SocketTimeoutError)
 		wantState(t, m.s, sock.ClosingState)
 		m.goOnReading(t)
-		if err := m.s.WaitForDisconnected(patience); err != nil {
-			t.Error(err)
-		}
-		wantState(t, m.s, sock.UnconnectedState)
+		waitForOurEnd(t, m.s)
 		if n := m.s.BytesToWrite(); n != 0 {
 			t.Errorf("disconnected with %d bytes to write", n)
 		}
@@ -69,9 +66,7 @@ func TestSocketDisconnectWithBytesQueuedKeepsWhatHasArrived(t *testing.T) {
 		queue(t, m.s, pattern(threeMiB))
 		m.s.DisconnectFromServer()
 		m.goOnReading(t)
-		if err := m.s.WaitForDisconnected(patience); err != nil {
-			t.Fatal(err)
-		}
+		waitForOurEnd(t, m.s)
 		buf := make([]byte, 100)
 		if n, err := m.s.ReadAvailable(buf); string(buf[:n]) != "still unread" || err != nil {
 			t.Errorf("ReadAvailable after the end: got %q, %v", buf[:n], err)

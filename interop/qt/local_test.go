@@ -149,12 +149,7 @@ func writeBuffered(t *testing.T, s *local.Socket, b []byte) {
 		t.Fatalf("WriteBuffered: got %d, %v, want %d", n, err, len(b))
 	}
 	s.DisconnectFromServer()
-	if s.State() == sock.UnconnectedState {
-		return // the system took everything at once
-	}
-	if err := s.WaitForDisconnected(patience); err != nil {
-		t.Fatal(err)
-	}
+	waitForOurEnd(t, s)
 	if n := s.BytesToWrite(); n != 0 {
 		t.Errorf("disconnected with %d bytes to write", n)
 	}

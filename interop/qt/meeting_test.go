@@ -243,6 +243,15 @@ func (m *meeting) sayPatternAndDisconnect(t testing.TB, n int) {
 func (m *meeting) stopReading(t testing.TB) { t.Helper(); wantResult(t, m.qt, "readbuffer 1", "1") }
 func (m *meeting) goOnReading(t testing.TB) { t.Helper(); wantResult(t, m.qt, "readbuffer 0", "0") }
 
+// waitForOurEnd waits until an end that we have made is through. If that was before, there is nothing to wait for, and the wait says so.
+func waitForOurEnd(t testing.TB, s *local.Socket) {
+	t.Helper()
+	if err := s.WaitForDisconnected(patience); err != nil && !errors.Is(err, local.OperationError) {
+		t.Error(err)
+	}
+	wantState(t, s, sock.UnconnectedState)
+}
+
 // readUnread returns what is unread on a socket whose connection has ended.
 func readUnread(t testing.TB, s *local.Socket) []byte {
 	t.Helper()
