@@ -65,9 +65,15 @@ const (
 // seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few nanoseconds. It is called on the
 // loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
+	if r.token != l.current || l.mark != l.doubts.round {
+		l.doubt(r, fd)
+	} // else it is known: this much the compiler puts where it is called
+}
+
+func (l *Loop) doubt(r Registration, fd uintptr) {
 	d := &l.doubts
-	if r.token == l.current && l.mark == d.round || l.handlers.Mark(r.token, d.round) == d.round {
-		return // it is known
+	if l.handlers.Mark(r.token, d.round) == d.round {
+		return
 	}
 	d.young.tokens = append(d.young.tokens, r.token)
 	d.young.fds = append(d.young.fds, int32(fd))
@@ -109,7 +115,7 @@ func (l *Loop) settleDoubts() {
 	asked := 0
 	for i := d.old.len() - 1; i >= 0 && asked < len(d.tokens); i-- {
 		token := d.old.tokens[i]
-		if h, mark := l.handlers.Get(token); h != nil && mark != d.round {
+		if f := l.handlers.Get(token); f.H != nil && f.Mark != d.round {
 			d.tokens[asked], d.looks[asked] = token, poll.NewLook(int(d.old.fds[i]))
 			asked++
 		}

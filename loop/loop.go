@@ -43,7 +43,9 @@ type Loop struct {
 
 	// What follows is only for the goroutine that runs the loop. It outlives a Run that a panic has ended.
 	ready   [poll.Batch]poll.Event
-	at, end int    // what of ready is to be handled
+	at, end int                             // what of ready is to be handled
+	found   [poll.Batch]poll.Found[Handler] // what ready's tokens stood for when over was how many had ended
+	over    uint64
 	current uint64 // the token of the event that is being handled, or was last
 	mark    uint32 // what its mark was
 	doubts  doubts
@@ -139,16 +141,22 @@ func (l *Loop) turn() error {
 		if slept, err = l.look(); err != nil {
 			return err
 		}
+		l.over = l.handlers.GetAll(l.ready[:l.end], l.found[:])
 	}
 	l.work += 1 + l.end - l.at
 	for l.at < l.end {
-		ev := l.ready[l.at]
+		ev, f := l.ready[l.at], l.found[l.at]
+		l.found[l.at].H = nil
 		l.at++
-		// Looked up now and not before: the handler may be gone because of one that has just run.
-		h, mark := l.handlers.Get(ev.Token)
-		l.current, l.mark = ev.Token, mark
-		if h != nil {
-			h.Ready(Events(ev.Events))
+		if l.handlers.Over() != l.over { // the handler may be gone because of one that has just run
+			f = l.handlers.Get(ev.Token)
+		}
+		if l.at < l.end {
+			prefetch(l.found[l.at].H)
+		}
+		l.current, l.mark = ev.Token, f.Mark
+		if f.H != nil {
+			f.H.Ready(Events(ev.Events))
 		}
 	}
 	l.runPosted()

@@ -97,11 +97,10 @@ func (l *Loop) register(fd uintptr, on Events, edge bool, h Handler) (Registrati
 func (l *Loop) modify(r Registration, fd uintptr, on Events, edge bool) error {
 	l.ctl.Lock()
 	defer l.ctl.Unlock()
-	h, _ := l.handlers.Get(r.token)
 	switch {
 	case l.noMore:
 		return closedError(opWatch)
-	case h == nil:
+	case l.handlers.Get(r.token).H == nil:
 		return newError(opWatch, sock.OperationError, errors.New("its registration is over"))
 	case on&^(Readable|Writable) != 0:
 		return newError(opWatch, sock.OperationError, fmt.Errorf("events %#x are not among Readable and Writable", uint8(on)))

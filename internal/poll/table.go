@@ -1,6 +1,9 @@
 package poll
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // A Table keeps what tokens stand for, each in a slot. A slot is used again when what it stood for is gone, but its generation counts on, so
 // that a token, and an event that carries it, is known to be over for ever: it cannot reach whoever has the slot next. The methods may be called
@@ -9,6 +12,13 @@ type Table[H any] struct {
 	mu    sync.Mutex
 	pages []*page[H]
 	free  uint32 // the first free slot, counted from 1; 0: none
+	over  atomic.Uint64
+}
+
+// A Found is what a token stands for, and its mark.
+type Found[H any] struct {
+	H    H
+	Mark uint32
 }
 
 // A page of interfaces, with the eight bytes that the runtime puts before it, just fits into a size class of its allocator: 512 slots would
@@ -55,13 +65,32 @@ func (t *Table[H]) Add(h H) (token uint64) {
 }
 
 // Get returns what a token stands for, and its mark, or zero values if it is over.
-func (t *Table[H]) Get(token uint64) (h H, mark uint32) {
+func (t *Table[H]) Get(token uint64) Found[H] {
 	t.mu.Lock()
-	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) {
-		h, mark = s.h, s.next
+	defer t.mu.Unlock()
+	return t.find(token)
+}
+
+// GetAll is Get for each of the events; found is as long. It returns what Over is: as long as that stays the same, so does what was found, except
+// for the marks. So a batch costs one lock, and the memory that its slots need comes at once and not one after the other.
+func (t *Table[H]) GetAll(events []Event, found []Found[H]) (over uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range events {
+		found[i] = t.find(events[i].Token)
 	}
-	t.mu.Unlock()
-	return h, mark
+	return t.over.Load()
+}
+
+// Over returns how many times tokens have ended.
+func (t *Table[H]) Over() uint64 { return t.over.Load() }
+
+// find is Get. mu held.
+func (t *Table[H]) find(token uint64) (f Found[H]) {
+	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) {
+		f = Found[H]{s.h, s.next}
+	}
+	return f
 }
 
 // Mark gives what a token stands for a mark, which is 0 at first, and returns the one that it had: mark itself if the token is over.
@@ -86,6 +115,7 @@ func (t *Table[H]) Remove(token uint64) bool {
 	}
 	var none H
 	s.h = none
+	t.over.Add(1)
 	s.generation++
 	if s.generation != 0 { // after four thousand million it rests
 		s.next, t.free = t.free, slotOf(token)+1
@@ -98,4 +128,5 @@ func (t *Table[H]) Clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pages, t.free = nil, 0
+	t.over.Add(1)
 }

@@ -16,14 +16,14 @@ func TestTableTokensComeOnce(t *testing.T) {
 			t.Fatalf("token %#x has come before", token)
 		}
 		seen[token] = true
-		if h, mark := table.Get(token); h != "x" || mark != 0 {
-			t.Fatalf("token %#x stands for %q with the mark %d", token, h, mark)
+		if f := table.Get(token); f.H != "x" || f.Mark != 0 {
+			t.Fatalf("token %#x stands for %q with the mark %d", token, f.H, f.Mark)
 		}
 		if before := table.Mark(token, 7); before != 0 {
 			t.Fatalf("token %#x had the mark %d", token, before)
 		}
-		if h, mark := table.Get(token); h != "x" || mark != 7 {
-			t.Fatalf("token %#x stands for %q with the mark %d, which was to be 7", token, h, mark)
+		if f := table.Get(token); f.H != "x" || f.Mark != 7 {
+			t.Fatalf("token %#x stands for %q with the mark %d, which was to be 7", token, f.H, f.Mark)
 		}
 		if len(over)%3 == 0 || !table.Remove(token) {
 			over = append(over, 0)
@@ -31,13 +31,38 @@ func TestTableTokensComeOnce(t *testing.T) {
 		}
 		over = append(over, token)
 		for _, old := range over {
-			if h, mark := table.Get(old); old != 0 && (table.Remove(old) || h != "" || mark != 0 || table.Mark(old, 8) != 8) {
+			if f := table.Get(old); old != 0 && (table.Remove(old) || f.H != "" || f.Mark != 0 || table.Mark(old, 8) != 8) {
 				t.Fatalf("token %#x is over, and is not", old)
 			}
 		}
 	}
-	if h, _ := table.Get(math.MaxUint64); table.Remove(0) || h != "" {
+	if f := table.Get(math.MaxUint64); table.Remove(0) || f.H != "" {
 		t.Error("tokens that never were stand for something")
+	}
+}
+
+// What was found together is what is found one by one, and Over tells when that may not be so any more.
+func TestTableGetAll(t *testing.T) {
+	var table Table[string]
+	events := []Event{{Token: table.Add("one")}, {Token: table.Add("two")}, {Token: math.MaxUint64}}
+	table.Mark(events[1].Token, 5)
+	found := make([]Found[string], len(events))
+	over := table.GetAll(events, found)
+	if found[0] != (Found[string]{"one", 0}) || found[1] != (Found[string]{"two", 5}) || found[2] != (Found[string]{}) {
+		t.Errorf("found %v", found)
+	}
+	if table.Add("three"); over != table.Over() {
+		t.Error("a new token made what was found doubtful")
+	}
+	if table.Remove(events[0].Token); over == table.Over() {
+		t.Error("the end of a token did not make what was found doubtful")
+	}
+	over = table.GetAll(events, found)
+	if found[0] != (Found[string]{}) || found[1] != (Found[string]{"two", 5}) {
+		t.Errorf("after the end of the first, found %v", found)
+	}
+	if table.Clear(); over == table.Over() {
+		t.Error("the end of all tokens did not make what was found doubtful")
 	}
 }
 

@@ -1,0 +1,5 @@
+//go:build !gc || !(amd64 || arm64)
+
+package loop
+
+func prefetch(Handler) {}
