@@ -32,23 +32,24 @@ var past = time.Unix(1, 0)
 // One of them, the leader, waits at the poller until its own limit; whoever comes meanwhile follows: it waits for the leader to be told
 // of an event, or for its own limit. When the leader leaves, a follower takes its place. So a wait neither stands behind a blocked
 // Read nor ends it, and a goroutine that waits alone pays for nothing.
+//
+// What a goroutine that waits alone needs stands first: with many connections it fits into one line of the processor's cache.
 type gate struct {
+	poll      Poller // nil while there is nothing to wait at: then everybody follows
+	led       bool
+	prompt    bool // poll is
+	keeps     bool // mu is held by the leader while it is at the poller. For the leader's goroutine alone
+	trying    bool // the leader's try runs
+	calls     int32
+	looks     uint32 // counts what may have changed: events, pokes
+	followers int32
+	limit     *time.Time // the leader's
+	armed     time.Time  // the limit that poll was given last
+
 	mu   *sync.Mutex // the owner's, which guards everything here
-	poll Poller      // nil while there is nothing to wait at: then everybody follows
-
-	led    bool
-	prompt bool       // poll is
-	keeps  bool       // mu is held by the leader while it is at the poller. For the leader's goroutine alone
-	trying bool       // the leader's try runs
-	limit  *time.Time // the leader's
-	try    func() bool
-	step   func(uintptr) bool
-	calls  int
-	looks  uint      // counts what may have changed: events, pokes
-	armed  time.Time // the limit that poll was given last
-
-	followers int
-	cond      sync.Cond
+	try  func() bool // the leader's
+	step func(uintptr) bool
+	cond sync.Cond
 
 	// At a loop there is no poller: the loop makes the followers look again. On its goroutine, and while it does not run, alone makes one.
 	loop  *loop.Loop
@@ -76,7 +77,7 @@ func (g *gate) open(p Poller) {
 
 // park lets goroutines wait for what a loop tells. mu held.
 func (g *gate) park(l *loop.Loop, alone func() lonePoller, want func()) {
-	g.poll, g.loop, g.alone, g.want = nil, l, alone, want
+	g.poll, g.prompt, g.loop, g.alone, g.want = nil, false, l, alone, want
 	g.lookAgain()
 }
 
@@ -85,7 +86,7 @@ func (g *gate) shut() {
 	if g.loop != nil && g.poll != nil {
 		g.arm(past) // nothing else ends its wait
 	}
-	g.poll, g.loop, g.alone, g.want = nil, nil, nil, nil
+	g.poll, g.prompt, g.loop, g.alone, g.want = nil, false, nil, nil, nil
 	g.lookAgain()
 }
 
@@ -131,20 +132,31 @@ func (g *gate) await(limit *time.Time, try func() bool) error {
 		if g.poll == nil {
 			return g.awaitSeated(limit, try)
 		}
-		err := g.lead(limit, try)
-		switch {
-		case err == nil:
+		g.try, g.keeps = try, g.prompt
+		err := g.lead(limit, g.step)
+		g.try = nil
+		if err == nil {
 			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if expired(*limit) {
-				return os.ErrDeadlineExceeded
-			}
-			// Somebody wanted the leader to look again, or gave it another limit. Or the poller's clock is ahead of ours.
-			g.armed = past
-		case g.poll != nil:
+		}
+		if err = g.verdict(err, limit); err != nil {
 			return err
 		}
 	}
+}
+
+// verdict returns what a wait fails with whose lead has failed, or nil if it is to go on: somebody wanted the leader to look again, or has given it
+// another limit; or the poller's clock is ahead of ours. mu held.
+func (g *gate) verdict(err error, limit *time.Time) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if expired(*limit) {
+			return os.ErrDeadlineExceeded
+		}
+		g.armed = past
+	case g.poll != nil:
+		return err
+	}
+	return nil
 }
 
 // awaitSeated is await with a poller of its own. mu held, and let go of while waiting.
@@ -164,17 +176,9 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 	return g.await(&limit, try)
 }
 
-// lead waits at the poller. mu held, and let go of while waiting: at a prompt poller only then, which saves two of four rounds with the mutex.
-func (g *gate) lead(limit *time.Time, try func() bool) error {
-	g.try, g.keeps = try, g.prompt
-	err := g.leadWith(limit, g.step)
-	g.try = nil
-	return err
-}
-
-// leadWith waits at the poller with a step of its own, which must make the followers look again at each event. mu held, and let go of while
-// waiting.
-func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
+// lead waits at the poller with a step that makes the followers look again at each event, as ready does. mu held, and let go of while waiting: if
+// keeps is set only then, which saves two of four rounds with the mutex.
+func (g *gate) lead(limit *time.Time, step func(uintptr) bool) error {
 	p := g.poll
 	g.led, g.limit, g.calls = true, limit, 0
 	if g.armed != *limit { // an equal time that looks different does no harm
@@ -198,19 +202,28 @@ func (g *gate) leadWith(limit *time.Time, step func(uintptr) bool) error {
 
 // ready is the leader's part of an event: what it finds may be what a follower waits for.
 func (g *gate) ready(uintptr) bool {
+	g.stepBegins()
+	g.trying = true
+	ok := g.try()
+	g.trying = false
+	g.stepEnds(ok)
+	return ok
+}
+
+// stepBegins and stepEnds stand around what a step does with mu held.
+func (g *gate) stepBegins() {
 	if !g.keeps {
 		g.mu.Lock()
 	}
 	if g.calls++; g.calls > 1 {
 		g.lookAgain()
 	}
-	g.trying = true
-	ok := g.try()
-	g.trying = false
-	if g.keeps = ok && g.prompt; !g.keeps {
+}
+
+func (g *gate) stepEnds(done bool) {
+	if g.keeps = done && g.prompt; !g.keeps {
 		g.mu.Unlock()
 	}
-	return ok
 }
 
 // lookAgain makes the followers look again. mu held.
@@ -268,7 +281,7 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 	}
 }
 
-// leadRaw is leadWith with a step that may panic, or end the goroutine.
+// leadRaw is lead with a step that may panic, or end the goroutine.
 func (g *gate) leadRaw(limit *time.Time, step func(uintptr) bool) error {
 	finished := false
 	defer func() {
@@ -278,7 +291,7 @@ func (g *gate) leadRaw(limit *time.Time, step func(uintptr) bool) error {
 			g.lookAgain()
 		}
 	}()
-	err := g.leadWith(limit, step)
+	err := g.lead(limit, step)
 	finished = true
 	return err
 }

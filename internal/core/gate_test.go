@@ -120,7 +120,7 @@ func (d *door) enter(limit time.Time, try func() bool) <-chan error {
 // settle waits until one goroutine is at the poller and others follow.
 func (d *door) settle(followers int) {
 	d.fakePoller.await(func() bool { return d.waiting == 1 })
-	d.until(func() bool { return d.followers == followers })
+	d.until(func() bool { return d.followers == int32(followers) })
 }
 
 // until waits for a condition of the gate that no event tells.

@@ -11,23 +11,51 @@ import (
 
 // A readOp is one Read under way. The one that belongs to the flow is used again and again, so that a Read allocates nothing.
 type readOp struct {
+	s     *Socket
 	p     []byte
 	recv  func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
 	n     int
 	err   error
 	looks int // how often it has looked for bytes
 	try   func() bool
+	step  func(uintptr) bool
 }
 
-func newReadOp(s *Socket) *readOp {
-	o := new(readOp)
-	o.try = func() bool { // reads if there is anything. mu held
-		o.looks++
-		o.n, o.err = s.readNow(o.p, o.recv)
-		_, again := o.err.(*againError) // which is quicker than to compare with ErrAgain
-		return !again
+func (o *readOp) init(s *Socket) *readOp {
+	o.s, o.try = s, o.look
+	// The leader's part of an event: what gate.ready does with look, in one piece where it is plain. Each function that is left out spares a return
+	// after a system call, and a part of the stack, which with many connections has to come from memory.
+	o.step = func(uintptr) (done bool) {
+		g := &s.flow.in
+		g.stepBegins()
+		if o.recv == nil && s.t != nil && s.state == sock.ConnectedState && !s.closed && !s.ended && s.flow.rbuf.len() == 0 {
+			o.looks++
+			o.n, o.err = s.t.Read(o.p)
+			if done = !isAgain(o.err); o.n > 0 {
+				s.wasConsumed(o.n)
+			}
+		} else {
+			g.trying = true
+			done = o.look()
+			g.trying = false
+		}
+		g.stepEnds(done)
+		return done
 	}
 	return o
+}
+
+// look reads if there is anything. mu held.
+func (o *readOp) look() bool {
+	o.looks++
+	o.n, o.err = o.s.readNow(o.p, o.recv)
+	return !isAgain(o.err)
+}
+
+// isAgain is err == ErrAgain, but quicker.
+func isAgain(err error) bool {
+	_, again := err.(*againError)
+	return again
 }
 
 // readNow reads what there is: first what is buffered, then from the transport, or with recv. It returns ErrAgain if there is nothing. mu held.
@@ -100,11 +128,26 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 		return 0, nil
 	}
 	o := f.reader
-	if f.reader = nil; o == nil {
-		o = newReadOp(s)
+	f.reader = nil
+	switch {
+	case o != nil:
+	case f.own.s == nil:
+		o = f.own.init(s)
+	default:
+		o = new(readOp).init(s)
 	}
 	o.p, o.recv = p, recv
-	err := f.in.await(&f.readDeadline, o.try)
+	g, err := &f.in, error(nil)
+	if !g.led && g.prompt { // as await does
+		g.keeps = true
+		if err = g.lead(&f.readDeadline, o.step); err != nil {
+			if err = g.verdict(err, &f.readDeadline); err == nil {
+				err = g.await(&f.readDeadline, o.try)
+			}
+		}
+	} else {
+		err = g.await(&f.readDeadline, o.try)
+	}
 	n := o.n
 	if err == nil {
 		err = o.err
@@ -117,6 +160,10 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 	if err != nil {
 		n = 0
 		err = s.wrap("read", err)
+	}
+	if s.idle() {
+		s.mu.Unlock()
+		return n, err
 	}
 	s.unlock()
 	return n, err
