@@ -447,3 +447,44 @@ func TestServerSyscallConn(t *testing.T) {
 		t.Error("Control works after Close")
 	}
 }
+
+// A handler that gives its socket another connection, at the same home or another, and writes to it, has that sent.
+func TestHandlerThatTakesADescriptor(t *testing.T) {
+	for name, test := range map[string]struct {
+		moves    bool
+		farewell string
+	}{"the same home": {false, ""}, "the same home, with a farewell": {false, "bye"}, "another home": {true, ""}, "another home, with a farewell": {true, "bye"}} {
+		t.Run(name, func(t *testing.T) {
+			g, l := oneLoop(t)
+			run(t, l)
+			ours, theirs := rawPair(t)
+			peer := closeLater(t, new(local.Socket))
+			must(t, peer.SetSocketDescriptor(sock.FromFd(uintptr(theirs)), sock.ConnectedState, 0))
+			srv := new(local.Server)
+			srv.SetLoops(g)
+			srv.SetHandler(local.Handler{ReadyRead: func(c *local.Socket) {
+				c.ReadAvailable(make([]byte, 10))
+				c.WriteBuffered([]byte(test.farewell))
+				c.Close()
+				if test.moves {
+					must(t, c.SetLoop(l)) // to where those of no server are
+				}
+				must(t, c.SetSocketDescriptor(sock.FromFd(uintptr(ours)), sock.ConnectedState, 0))
+				c.WriteBuffered([]byte("hello"))
+			}})
+			srv.OnNewConnection(func() { closeLater(t, srv.NextPendingConnection()) })
+			listenWith(t, srv)
+			c := dial(t, srv)
+			c.Write([]byte("x"))
+			c.SetDeadline(time.Now().Add(sockettest.Long()))
+			peer.SetDeadline(time.Now().Add(sockettest.Long()))
+			if b, err := io.ReadAll(c); string(b) != test.farewell {
+				t.Errorf("the first peer has read %q, %v", b, err)
+			}
+			b := make([]byte, 5)
+			if n, err := io.ReadFull(peer, b); string(b[:n]) != "hello" {
+				t.Errorf("the second peer has read %q, %v", b[:n], err)
+			}
+		})
+	}
+}

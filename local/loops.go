@@ -19,25 +19,10 @@ type Handler struct {
 
 // core returns the handler as the core calls it.
 func (h Handler) core() *core.Handler {
-	all := new(core.Handler)
-	if f := h.ReadyRead; f != nil {
-		all.ReadyRead = func(c *core.Socket) { f(outer(c)) }
-	}
-	if f := h.Disconnected; f != nil {
-		all.Disconnected = func(c *core.Socket) { f(outer(c)) }
-	}
-	if f := h.BytesWritten; f != nil {
-		all.BytesWritten = func(c *core.Socket, n int64) { f(outer(c), n) }
-	}
-	if f := h.ErrorOccurred; f != nil {
-		all.ErrorOccurred = func(c *core.Socket, e sock.SocketError) { f(outer(c), e) }
-	}
-	return all
+	return core.HandlerOf(h.ReadyRead, h.Disconnected, h.BytesWritten, h.ErrorOccurred)
 }
 
-// outer returns the Socket whose core c is: its first field, so that no socket needs a pointer back.
-func outer(c *core.Socket) *Socket { return (*Socket)(unsafe.Pointer(c)) }
-
+// HandlerOf takes it for granted that a socket begins with its core.
 var _ [0]struct{} = [unsafe.Offsetof(Socket{}.core)]struct{}{}
 
 // SetLoops has the server work on the loops of a group: one of them accepts, and runs the server's callbacks, and the sockets that

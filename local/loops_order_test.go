@@ -378,63 +378,6 @@ func TestLoopCallbacksRunOneAtATime(t *testing.T) {
 	}
 }
 
-// A handler serves all sockets of a server; a socket's own callbacks come first.
-func TestLoopHandler(t *testing.T) {
-	g, l := oneLoop(t)
-	run(t, l)
-	srv := new(local.Server)
-	srv.SetLoops(g)
-	log := new(eventLog)
-	note := func(format string, args ...any) {
-		if !l.OnLoop() {
-			t.Error("a callback runs elsewhere")
-		}
-		log.add(format, args...)
-	}
-	var own *local.Socket
-	same := func(c *local.Socket) {
-		if c != own {
-			t.Error("the handler is given another socket")
-		}
-	}
-	srv.SetHandler(local.Handler{
-		ReadyRead: func(c *local.Socket) {
-			same(c)
-			b := make([]byte, 10)
-			n, _ := c.ReadAvailable(b)
-			note("read %s", b[:n])
-			c.WriteBuffered(b[:n])
-		},
-		BytesWritten:  func(c *local.Socket, n int64) { same(c); note("written %d", n) },
-		ErrorOccurred: func(c *local.Socket, e sock.SocketError) { same(c); note("error %s", e.Name()) },
-		Disconnected:  func(c *local.Socket) { same(c); note("disconnected"); c.Close() },
-	})
-	srv.OnNewConnection(func() {
-		own = srv.NextPendingConnection()
-		own.OnReadyRead(func() { note("own readyRead") })
-		own.OnDisconnected(func() { note("own disconnected") })
-	})
-	listenWith(t, srv)
-	srv.SetHandler(local.Handler{}) // counts from the next Listen
-	c := dial(t, srv)
-	c.Write([]byte("hello"))
-	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	log.comes(t, "own readyRead", "read hello", "written 5")
-	c.Close()
-	log.comes(t, "own readyRead", "read hello", "written 5", "error RemoteHostClosedError", "own disconnected", "disconnected")
-
-	must(t, srv.Close())
-	must(t, srv.Listen(sockettest.Name(t)))
-	dial(t, srv).Write([]byte("x"))
-	sockettest.Eventually(t, "a connection without a handler is told", func() bool { return log.count("own readyRead") == 2 })
-	onLoop(t, l, func() { own.Abort() })
-	if log.count("read x") != 0 {
-		t.Error("the handler of the last Listen is told")
-	}
-}
-
 // Modes are kept on a loop: who only writes throws away what comes, and hears of the end; who only reads cannot write.
 func TestLoopModes(t *testing.T) {
 	l := newLoop(t)

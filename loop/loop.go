@@ -71,6 +71,7 @@ const (
 	keepPosts = 4096
 
 	never = math.MaxInt64
+	stale = math.MaxUint64 // as over: what was found counts no more
 )
 
 // New returns a loop that does not run yet. Whoever makes it closes it; until then it has two or three descriptors of its own.
@@ -126,6 +127,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // ran notes that the loop does not run any more.
 func (l *Loop) ran() {
+	l.found, l.over = [poll.Batch]poll.Found[Handler]{}, stale // after a panic there is some left, which nobody else may need
 	l.goroutine.Store(0)
 	if l.closed.Load() { // while it ran: who has closed it has left this to us
 		l.shut()

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"anteroom/internal/sockettest"
 	"anteroom/loop"
@@ -330,3 +332,45 @@ func TestCloseForgetsHandlers(t *testing.T) {
 		}
 	})
 }
+
+// A handler whose registration has ended is nobody's any more, also if an event of it was at hand when another's panic ended Run.
+func TestUnregisteredHandlersAreForgotten(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		var handlers []weak.Pointer[panicking]
+		func() {
+			var registered []loop.Registration
+			var fds []int
+			for range 4 {
+				h := &panicking{t}
+				handlers = append(handlers, weak.Make(h))
+				fds = append(fds, socketPair(t)[0])
+				r, err := l.Register(uintptr(fds[len(fds)-1]), loop.Writable, h)
+				must(t, err)
+				registered = append(registered, r)
+			}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the handler's panic did not come out of Run")
+					}
+				}()
+				l.Run(context.Background())
+			}()
+			for i, r := range registered {
+				l.Unregister(r, uintptr(fds[i]), true)
+			}
+		}()
+		runtime.GC()
+		for i, h := range handlers {
+			if h.Value() != nil {
+				t.Errorf("handler %d is still held", i)
+			}
+		}
+		runtime.KeepAlive(l)
+	})
+}
+
+// A panicking handler has a pointer, so that it is no tiny object that shares its memory with others.
+type panicking struct{ t *testing.T }
+
+func (h *panicking) Ready(loop.Events) { panic(h.t.Name()) }

@@ -160,3 +160,40 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 		all += sockettest.Done(t, "more is read than "+all, got)
 	}
 }
+
+// A reset that a big write meets is told as what it is.
+func TestHostileResetBeforeABigWrite(t *testing.T) {
+	srv := new(tcp.Server)
+	srv.SetLoops(runLoops(t, 1))
+	read, reset, told := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	srv.SetHandler(tcp.Handler{
+		ReadyRead: func(c *tcp.Socket) {
+			if n, _ := c.ReadAvailable(make([]byte, 10)); n == 0 {
+				return
+			}
+			close(read)
+			<-reset
+			control(t, c, func(fd int) error { // until it is here
+				fds := []unix.PollFd{{Fd: int32(fd)}}
+				for fds[0].Revents&unix.POLLERR == 0 {
+					if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+						return err
+					}
+				}
+				return nil
+			})
+			c.WriteBuffered(make([]byte, 100<<10))
+		},
+		ErrorOccurred: func(c *tcp.Socket, _ sock.SocketError) { told <- c.Err() },
+	})
+	srv.OnNewConnection(func() { closeLater(t, srv.NextPendingConnection()) })
+	listenWith(t, srv)
+	c, err := net.Dial("tcp", srv.Addr().String())
+	must(t, err)
+	c.Write([]byte("x"))
+	sockettest.Done(t, "the handler has read", read)
+	must(t, c.(*net.TCPConn).SetLinger(0))
+	must(t, c.Close())
+	close(reset)
+	wantIs(t, "what is told", sockettest.Done(t, "the end is told", told), syscall.ECONNRESET)
+}

@@ -200,26 +200,15 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 		return
 	}
 	d.due = telling
-	if d.first != nil {
-		d.start(mu, event{sig: sig, count: 1}, h)
-		return
-	}
-	// The plain case of a handler: there is nobody else to tell.
-	finished := false
-	defer func() {
-		if !finished {
-			d.goOnElsewhere(mu, h)
-		}
-	}()
-	h.tellAll(sig, 0)
-	finished = true
-	switch {
-	case d.due == telling: // which nobody can have registered beside
-		d.due = nil
-	case len(d.due.queue) == 0:
-		d.done()
-	default:
+	d.start(mu, event{sig: sig, count: 1}, h)
+}
+
+// told is for who has told of an event himself, with due at telling: it runs what has become due meanwhile. mu held, and let go of meanwhile.
+func (d *dispatcher) told(mu *sync.Mutex, h host) {
+	if d.due != telling && len(d.due.queue) > 0 {
 		d.start(mu, d.due.shift(), h)
+	} else {
+		d.done()
 	}
 }
 

@@ -37,10 +37,10 @@ var past = time.Unix(1, 0)
 type gate struct {
 	poll      Poller // nil while there is nothing to wait at: then everybody follows
 	led       bool
-	prompt    bool // poll is
-	keeps     bool // mu is held by the leader while it is at the poller. For the leader's goroutine alone
-	trying    bool // the leader's try runs
-	calls     int32
+	prompt    bool   // poll is
+	keeps     bool   // mu is held by the leader while it is at the poller. For the leader's goroutine alone
+	trying    bool   // the leader's try runs
+	tried     bool   // it has run before, in this lead
 	looks     uint32 // counts what may have changed: events, pokes
 	followers int32
 	limit     *time.Time // the leader's
@@ -180,7 +180,7 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 // keeps is set only then, which saves two of four rounds with the mutex.
 func (g *gate) lead(limit *time.Time, step func(uintptr) bool) error {
 	p := g.poll
-	g.led, g.limit, g.calls = true, limit, 0
+	g.led, g.limit, g.tried = true, limit, false
 	if g.armed != *limit { // an equal time that looks different does no harm
 		g.arm(*limit)
 	}
@@ -215,9 +215,10 @@ func (g *gate) stepBegins() {
 	if !g.keeps {
 		g.mu.Lock()
 	}
-	if g.calls++; g.calls > 1 {
+	if g.tried {
 		g.lookAgain()
 	}
+	g.tried = true
 }
 
 func (g *gate) stepEnds(done bool) {

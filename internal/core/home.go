@@ -46,20 +46,33 @@ func (h *Home) here() bool { return h.loop.OnLoop() }
 // mostStaged is how much a callback's writes may gather before they are sent.
 const mostStaged = 64 << 10
 
-// stage gathers p, and reports false if it cannot. s's mu held, and let go of while callbacks run if there is much to send.
+// stage gathers p, and reports false if it cannot. s's mu held.
 func (h *Home) stage(s *Socket, p []byte) bool {
-	if !s.cb.running() || s.flow != nil && (s.flow.wbuf.len() > 0 || s.flow.writer != nil) || !h.here() || h.owner != nil && h.owner != s {
+	gathered := 0
+	if s.staged {
+		gathered = len(h.out)
+	}
+	if !s.cb.running() || s.flow != nil && (s.flow.wbuf.len() > 0 || s.flow.writer != nil) || gathered+len(p) > mostStaged || !h.here() {
 		return false
 	}
 	if !s.staged {
+		if h.owner != nil && h.owner != s && !h.abandoned() {
+			return false
+		}
 		h.owner, h.out, s.staged = s, h.out[:0], true
-	}
-	if len(h.out)+len(p) > mostStaged {
-		s.unstage()
-		return false
 	}
 	h.out = append(h.out, p...)
 	return true
+}
+
+// abandoned reports whether the owner has left what it has written to others, and gone to another home perhaps.
+func (h *Home) abandoned() bool {
+	o := h.owner
+	if !o.mu.TryLock() { // somebody is at work there: the caller can do without out
+		return false
+	}
+	defer o.mu.Unlock()
+	return !o.staged || o.home != h
 }
 
 // flush sends what the callback that has returned has written to s. mu held.
@@ -68,36 +81,6 @@ func (h *Home) flush(s *Socket) {
 		h.owner = nil
 		s.unstage()
 	}
-}
-
-// unstage sends what callbacks have written, and keeps what the system does not take; it returns how much was sent. mu held.
-func (s *Socket) unstage() int64 {
-	if !s.staged {
-		return 0
-	}
-	s.staged = false
-	if s.t == nil {
-		return 0
-	}
-	out := s.home.out
-	n, err := (*loopSide)(s).Write(out) // which is s.t
-	if n > 0 {
-		if s.hears(sigBytesWritten) {
-			s.cb.note(event{sig: sigBytesWritten, arg: int64(n)})
-		}
-		if s.flow != nil {
-			s.flow.sent += int64(n)
-		}
-	}
-	if n < len(out) {
-		s.flows().wbuf.write(out[n:])
-		if err == ErrAgain || err == nil {
-			s.wantRoom()
-		} else {
-			s.flushSoon(0) // which meets the error
-		}
-	}
-	return int64(n)
 }
 
 // A loopSide is the Transport of a socket at a loop.
@@ -217,7 +200,50 @@ func (s *Socket) resume() {
 }
 
 // Ready is called by the loop when something has happened to the descriptor.
-func (s *Socket) Ready(ev loop.Events) { s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0) }
+//
+// Nearly always bytes have come of which one function is to be told, and what it has written to the same socket is to be sent. That is done
+// here, in one piece; happened, arrived, tell and flushWritten do the same and everything else. A return from a function costs little, but not
+// after a system call: the kernel's own returns have made the processor forget where ours lead.
+func (s *Socket) Ready(ev loop.Events) {
+	s.mu.Lock()
+	h := s.home
+	if ev != loop.Readable || h == nil || h.heard&(1<<sigReadyRead) == 0 || s.t == nil || s.state != sock.ConnectedState || s.ending ||
+		s.cb != (dispatcher{}) || s.flow != nil || s.mode&sock.ReadOnly == 0 || !h.here() {
+		s.mu.Unlock()
+		s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0)
+		return
+	}
+	epoch := s.epoch
+	s.full, s.fills, s.owed, s.cb.due = false, 0, false, telling
+	s.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			s.cb.goOnElsewhere(&s.mu, s)
+		}
+	}()
+	h.all.ReadyRead(s)
+	returned = true
+	s.mu.Lock()
+	if s.cb.due == telling && !s.full && s.flow == nil && s.home == h {
+		s.cb.due = nil
+		h.flush(s)
+		switch {
+		case s.flow != nil:
+			s.flushWritten() // which meets what has kept it from being sent
+		case s.idle():
+			s.mu.Unlock()
+			return
+		}
+	} else {
+		s.cb.told(&s.mu, s)
+		s.flushWritten()
+		if s.left(epoch, 0) {
+			s.arrived()
+		}
+	}
+	s.unlock()
+}
 
 // happened is what Ready does. hint says that an edge has told of the end, or of an urgent byte.
 func (s *Socket) happened(ev loop.Events, hint bool) {
@@ -292,22 +318,26 @@ func (s *Socket) arrived() (again bool) {
 		s.full, s.fills, s.owed = false, 0, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
-		if s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
-			return false
-		}
-		left := s.leftSome(before) || s.fills > 1 && s.flow.rbuf.len() > 0
-		if !s.full && !left {
+		if !s.left(epoch, before) {
 			return false
 		}
 		if turns == mostTurns { // others want their turn
 			s.owe()
 			return true
 		}
-		if !left && !hasBytes(int(s.fd-1)) {
-			s.full = false
-			return false
-		}
 	}
+}
+
+// left reports whether the callbacks, since the connection was epoch and readSoFar said before, have left something or may have. mu held.
+func (s *Socket) left(epoch uint32, before int64) bool {
+	switch {
+	case s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending:
+		return false
+	case s.leftSome(before), s.fills > 1 && s.flow.rbuf.len() > 0:
+		return true
+	}
+	s.full = s.full && hasBytes(int(s.fd-1))
+	return s.full
 }
 
 // runAtLoop runs the callbacks that are due, and sees to it that they are told of what they have left, which no edge tells of any more. mu held,

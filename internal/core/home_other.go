@@ -12,6 +12,8 @@ func (t *loopSide) Query() (int, bool, error) { return 0, false, syscall.ENOTSUP
 func (t *loopSide) CloseRead() error          { return syscall.ENOTSUP }
 func (t *loopSide) CloseWrite() error         { return syscall.ENOTSUP }
 
+func (s *Socket) unstage() int64 { return 0 }
+
 func detach(t Transport) (int, error) {
 	t.Close()
 	return -1, syscall.ENOTSUP

@@ -16,38 +16,82 @@ import (
 // Read notes whether there may be more. Where descriptors come with the bytes, a read stops at them: recvmsg says so, and costs a tenth of an
 // echo more than recvfrom. On the loop, which is where most reads are, the loop finds out later. It also stops at an urgent byte; then, and
 // where it is known to stop, nothing but another look will do.
-func (t *loopSide) Read(p []byte) (n int, err error) {
+func (t *loopSide) Read(p []byte) (int, error) {
+	var n uintptr
 	var errno syscall.Errno
 	cut := false
 	fd, h, here := int(t.Fd()), t.home, t.home.here()
 	doubtful := h.passes && here && t.trust == trusted && h.loop.DoubtPays()
 	switch {
-	case t.trust == wary:
+	case t.trust == wary, !h.passes, doubtful && !h.loop.Sampling():
 		n, errno = sysfd.Read(fd, p)
-		cut = n > 0
-	case !h.passes, doubtful && !h.loop.Sampling():
-		n, errno = sysfd.Read(fd, p)
+		cut = t.trust == wary && errno == 0 && n > 0
 	default:
 		n, cut, errno = sysfd.ReadUpTo(fd, p)
 	}
 	switch {
+	case errno == syscall.EINTR:
+		return t.Read(p)
+	case errno != 0:
+		t.full = false
+		return failed(errno)
 	case cut:
 		t.trust = wary
 	case t.trust == untried:
 		t.trust = trusted
 	}
-	t.full = cut || sysfd.Filled(n, p)
+	t.full = cut || sysfd.Filled(int(n), p)
 	switch {
 	case doubtful && n > 0 && !t.full:
 		h.loop.Doubt(t.watch, uintptr(fd))
 	case cut && !(here && t.cb.running()): // else whoever runs the callbacks sees that it is full
 		(*Socket)(t).owe()
 	}
-	return readResult(n, errno, p)
+	return readResult(n, p)
 }
 
 func (t *loopSide) Write(p []byte) (int, error) {
-	return writeResult(sysfd.Write(int(t.fd-1), p))
+	n, errno := sysfd.Write(int(t.fd-1), p)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EINTR:
+		return t.Write(p)
+	}
+	return failed(errno)
+}
+
+// unstage sends what callbacks have written, and keeps what the system does not take; it returns how much was sent. mu held.
+func (s *Socket) unstage() int64 {
+	if !s.staged {
+		return 0
+	}
+	s.staged = false
+	out := s.home.out
+	if s.t == nil || len(out) == 0 {
+		return 0
+	}
+	n, errno := sysfd.Write(int(s.fd-1), out)
+	if errno != 0 {
+		n = 0
+	}
+	if n > 0 {
+		if s.hears(sigBytesWritten) {
+			s.cb.note(event{sig: sigBytesWritten, arg: int64(n)})
+		}
+		if s.flow != nil {
+			s.flow.sent += int64(n)
+		}
+	}
+	if int(n) < len(out) {
+		s.flows().wbuf.write(out[n:])
+		if errno == 0 || errno == syscall.EAGAIN {
+			s.wantRoom()
+		} else {
+			s.flushSoon(0) // which meets the error
+		}
+	}
+	return int64(n)
 }
 
 func (t *loopSide) Query() (int, bool, error) { return queryFd(t.Fd()) }

@@ -1,6 +1,10 @@
 package core
 
-import "anteroom/sock"
+import (
+	"unsafe"
+
+	"anteroom/sock"
+)
 
 // post notes an event if anybody is told of it, and reports that. mu held.
 func (s *Socket) post(ev event) bool {
@@ -45,6 +49,17 @@ type Handler struct {
 	Disconnected  func(*Socket)
 	BytesWritten  func(*Socket, int64)
 	ErrorOccurred func(*Socket, sock.SocketError)
+}
+
+// HandlerOf returns the handler of functions that take an S, which has a Socket as its first field. So a pointer to the one is a pointer to the
+// other, a function of the one can be called with the other, and nothing has to stand between them.
+func HandlerOf[S any](readyRead, disconnected func(*S), bytesWritten func(*S, int64), errorOccurred func(*S, sock.SocketError)) *Handler {
+	return &Handler{
+		ReadyRead:     *(*func(*Socket))(unsafe.Pointer(&readyRead)),
+		Disconnected:  *(*func(*Socket))(unsafe.Pointer(&disconnected)),
+		BytesWritten:  *(*func(*Socket, int64))(unsafe.Pointer(&bytesWritten)),
+		ErrorOccurred: *(*func(*Socket, sock.SocketError))(unsafe.Pointer(&errorOccurred)),
+	}
 }
 
 // heard returns the signals that h is told of, as a set of bits.

@@ -197,7 +197,7 @@ func (s *Socket) flushWritten() {
 	if s.cb.running() {
 		return
 	}
-	if s.home != nil {
+	if s.home != nil && s.home.here() {
 		s.home.flush(s)
 	}
 	if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 {

@@ -22,12 +22,12 @@ type runtimeTransport struct {
 	fd     int
 	seated atomic.Bool // it is at the poller: raw and conn are set, and stay
 	others bool        // others may wait there
+	closed bool
 	raw    syscall.RawConn
 	conn   Conn
 
-	mu     sync.Mutex
+	mu     sync.Mutex    // of closed and limits, and of taking the seat
 	limits *[2]time.Time // what SetLimit said before it was seated
-	closed bool
 }
 
 // NewTransport makes a transport of fd, a connected non-blocking stream socket that the transport owns from now on.
@@ -79,11 +79,24 @@ func (t *runtimeTransport) sit() error {
 
 func (t *runtimeTransport) Read(p []byte) (int, error) {
 	n, errno := sysfd.Read(t.fd, p)
-	return readResult(n, errno, p)
+	switch errno {
+	case 0:
+		return readResult(n, p)
+	case syscall.EINTR:
+		return t.Read(p)
+	}
+	return failed(errno)
 }
 
 func (t *runtimeTransport) Write(p []byte) (int, error) {
-	return writeResult(sysfd.Write(t.fd, p))
+	n, errno := sysfd.Write(t.fd, p)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EINTR:
+		return t.Write(p)
+	}
+	return failed(errno)
 }
 
 func (t *runtimeTransport) Query() (int, bool, error) { return queryFd(uintptr(t.fd)) }
@@ -186,23 +199,17 @@ func (t *writeSide) SetLimit(limit time.Time) error {
 }
 func (t *writeSide) Prompt() bool { return !t.others }
 
-func readResult(n int, errno syscall.Errno, p []byte) (int, error) {
-	switch {
-	case errno == syscall.EAGAIN:
-		return 0, ErrAgain
-	case errno != 0:
-		return 0, errno
-	case n == 0 && len(p) > 0:
+// readResult is what a read of n bytes into p is to return.
+func readResult(n uintptr, p []byte) (int, error) {
+	if n == 0 && len(p) > 0 {
 		return 0, io.EOF
 	}
-	return n, nil
+	return int(n), nil
 }
 
-func writeResult(n int, errno syscall.Errno) (int, error) {
-	switch errno {
-	case 0:
-		return n, nil
-	case syscall.EAGAIN:
+// failed is what a call is to return that has met errno.
+func failed(errno syscall.Errno) (int, error) {
+	if errno == syscall.EAGAIN {
 		return 0, ErrAgain
 	}
 	return 0, errno

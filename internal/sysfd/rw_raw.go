@@ -16,20 +16,11 @@ const maxRaw = 64 << 10
 // quicker on sockets than read and write, and MSG_DONTWAIT keeps them from waiting even if another process that shares the socket has made it
 // blocking.
 
-// Read reads what has arrived, at most len(p) bytes. It returns 0 and no error at the end, or if p is empty.
-func Read(fd int, p []byte) (int, syscall.Errno) {
-	if len(p) == 0 {
-		return 0, 0
-	}
-	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT, 0, 0)
-		if errno == 0 {
-			return int(n), 0
-		}
-		if errno != syscall.EINTR {
-			return 0, errno
-		}
-	}
+// Read reads what has arrived, at most len(p) bytes, and returns how many: 0 at the end, or if p is empty. After an error n means nothing. It is
+// just small enough for the compiler to put it where it is called, which is also why it leaves EINTR to the caller.
+func Read(fd int, p []byte) (n uintptr, errno syscall.Errno) {
+	n, _, errno = syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT, 0, 0)
+	return
 }
 
 // Filled reports whether a read of n bytes into p may have left others because there was no room for them.
@@ -37,7 +28,7 @@ func Filled(n int, p []byte) bool { return n > 0 && n == min(len(p), maxRaw) }
 
 // ReadUpTo is Read from a Unix-domain socket, and says whether it has stopped where descriptors came with the bytes, which are lost: there
 // may be more then.
-func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {
+func ReadUpTo(fd int, p []byte) (n uintptr, cut bool, errno syscall.Errno) {
 	if len(p) == 0 {
 		return 0, false, 0
 	}
@@ -48,7 +39,7 @@ func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {
 	for {
 		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
 		if errno == 0 {
-			return int(n), msg.Flags&unix.MSG_CTRUNC != 0, 0
+			return n, msg.Flags&unix.MSG_CTRUNC != 0, 0
 		}
 		if errno != syscall.EINTR {
 			return 0, false, errno
@@ -56,20 +47,10 @@ func ReadUpTo(fd int, p []byte) (n int, cut bool, errno syscall.Errno) {
 	}
 }
 
-// Write writes as much of p as the system takes now.
-func Write(fd int, p []byte) (int, syscall.Errno) {
-	if len(p) == 0 {
-		return 0, 0
-	}
-	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
-		if errno == 0 {
-			return int(n), 0
-		}
-		if errno != syscall.EINTR {
-			return 0, errno
-		}
-	}
+// Write writes as much of p as the system takes now. For the rest it is as Read is.
+func Write(fd int, p []byte) (n uintptr, errno syscall.Errno) {
+	n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+	return
 }
 
 // Peek returns 1 if something has arrived that can be read, 0 at the end, or why neither is so: EAGAIN, or the connection's error.

@@ -51,7 +51,14 @@ func main() {
 				c.OnDisconnected(func() { h.disconnected(c) })
 			}
 		} else {
-			srv.SetHandler(local.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()})
+			handler := local.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()}
+			if mode == "echo" {
+				handler.ReadyRead = func(c *local.Socket) {
+					n, _ := c.ReadAvailable(h.buf)
+					c.WriteBuffered(h.buf[:n])
+				}
+			}
+			srv.SetHandler(handler)
 		}
 		srv.OnNewConnection(func() { h.take(srv.NextPendingConnection) })
 		serve.Check(srv.Listen(address))
@@ -65,7 +72,14 @@ func main() {
 				c.OnDisconnected(func() { h.disconnected(c) })
 			}
 		} else {
-			srv.SetHandler(tcp.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()})
+			handler := tcp.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()}
+			if mode == "echo" {
+				handler.ReadyRead = func(c *tcp.Socket) {
+					n, _ := c.ReadAvailable(h.buf)
+					c.WriteBuffered(h.buf[:n])
+				}
+			}
+			srv.SetHandler(handler)
 		}
 		srv.OnNewConnection(func() { h.take(srv.NextPendingConnection) })
 		at, err := netip.ParseAddrPort(address)

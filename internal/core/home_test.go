@@ -1,0 +1,63 @@
+//go:build unix
+
+package core
+
+import (
+	"context"
+	"testing"
+
+	"anteroom/loop"
+	"anteroom/sock"
+	"golang.org/x/sys/unix"
+)
+
+// A callback that writes, and then closes its socket and moves it elsewhere, leaves to others the place where writes are gathered.
+func TestHomeOfWhoHasMoved(t *testing.T) {
+	t.Run("without a flow", func(t *testing.T) { homeOfWhoHasMoved(t, func(*Socket) {}) })
+	t.Run("with a flow", func(t *testing.T) { homeOfWhoHasMoved(t, func(s *Socket) { s.Peek(1) }) })
+}
+
+func homeOfWhoHasMoved(t *testing.T, before func(*Socket)) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := loop.New()
+	must(err)
+	defer l.Close()
+	var first, second *Socket
+	stays := make(chan bool, 1)
+	home := NewHome(l, true, &Handler{ReadyRead: func(s *Socket) {
+		before(s)
+		s.ReadAvailable(make([]byte, 10))
+		s.WriteBuffered([]byte("bye"))
+		if s == first {
+			s.Close()
+			must(s.SetHome("move", nil))
+			return
+		}
+		stays <- s.staged
+		l.Close()
+	}})
+	for _, s := range []**Socket{&first, &second} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		must(err)
+		defer unix.Close(fds[1])
+		must(unix.SetNonblock(fds[0], true))
+		*s = new(Socket)
+		must((*s).SetHome("settle", home))
+		tr, err := NewTransport(fds[0])
+		must(err)
+		must((*s).Adopt("adopt", nil, tr, sock.ReadWrite))
+		defer (*s).Abort()
+		if _, err := unix.Write(fds[1], []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(l.Run(context.Background()))
+	if !<-stays {
+		t.Error("what the second has written is not gathered")
+	}
+}
