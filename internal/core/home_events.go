@@ -1,0 +1,226 @@
+package core
+
+import (
+	"anteroom/loop"
+	"anteroom/sock"
+)
+
+// Ready is called by the loop when something has happened to the descriptor.
+//
+// Nearly always bytes have come of which one function is to be told, and what it has written to the same socket is to be sent. That is done
+// here, in one piece; happened, arrived, tell and flushWritten do the same and everything else. A return from a function costs little, but not
+// after a system call: the kernel's own returns have made the processor forget where ours lead.
+func (s *Socket) Ready(ev loop.Events) {
+	s.mu.Lock()
+	h := s.home
+	if ev != loop.Readable || h == nil || h.heard&(1<<sigReadyRead) == 0 || s.t == nil || s.state != sock.ConnectedState || s.ending ||
+		s.cb != (dispatcher{}) || s.flow != nil || s.mode&sock.ReadOnly == 0 || !h.here() {
+		s.mu.Unlock()
+		s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0)
+		return
+	}
+	epoch := s.epoch
+	s.full, s.fills, s.owed, s.cb.due = false, 0, false, telling
+	s.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			s.cb.goOnElsewhere(&s.mu, s)
+		}
+	}()
+	h.all.ReadyRead(s)
+	returned = true
+	s.mu.Lock()
+	if s.cb.due == telling && !s.full && s.flow == nil && s.home == h {
+		s.cb.due = nil
+		h.flush(s)
+		switch {
+		case s.flow != nil:
+			s.flushWritten() // which meets what has kept it from being sent
+		case s.idle():
+			s.mu.Unlock()
+			return
+		}
+	} else {
+		s.cb.told(&s.mu, s)
+		s.flushWritten()
+		if s.left(epoch, 0) {
+			s.arrived()
+		}
+	}
+	s.unlock()
+}
+
+// happened is what Ready does. hint says that an edge has told of the end, or of an urgent byte.
+func (s *Socket) happened(ev loop.Events, hint bool) {
+	s.mu.Lock()
+	switch {
+	case s.t == nil || s.home == nil:
+		s.mu.Unlock()
+		return
+	case !s.home.here(): // it was moved since it asked to be looked at
+		s.home.loop.Post(s.lookAtLoop)
+		s.mu.Unlock()
+		return
+	}
+	if f := s.flow; f != nil {
+		f.in.lookAgain()
+		if s.asked&ev&loop.Writable != 0 {
+			epoch := s.epoch
+			if s.roomMade(); s.epoch != epoch {
+				s.unlock()
+				return
+			}
+		}
+	}
+	switch {
+	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
+	case ev&loop.Hangup == 0:
+		s.arrived()
+	default:
+		s.hungUp(hint)
+	}
+	s.unlock()
+}
+
+// roomMade goes on sending. mu held, and let go of while callbacks run.
+func (s *Socket) roomMade() {
+	f := s.flow
+	s.asked &^= loop.Writable
+	epoch := s.epoch
+	if f.wbuf.len() > 0 && f.writer == nil {
+		s.flushOnce() // which wants room again if it needs more
+	}
+	if s.t == nil || s.epoch != epoch {
+		return
+	}
+	f.out.lookAgain() // a Write that needs more says so itself
+	if s.asked&loop.Writable == 0 {
+		s.watchFor(s.asked)
+	}
+}
+
+// mostTurns bounds how often callbacks are told again, in one turn of the loop, because they have left something.
+const mostTurns = 16
+
+// arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more, or if more was buffered while they
+// ran, which no edge tells of any more. It reports whether they will be told again. mu held, and let go of while they run.
+func (s *Socket) arrived() (again bool) {
+	switch {
+	case s.mode&sock.ReadOnly == 0:
+		s.flows()
+		s.fill(-1)
+		return false
+	case !s.hears(sigReadyRead):
+		s.unheard = true
+		return false
+	case s.cb.running(): // on a goroutine that is going to end
+		s.cb.note(event{sig: sigReadyRead})
+		return false
+	}
+	for turns := 1; ; turns++ {
+		epoch, before := s.epoch, s.readSoFar()
+		s.full, s.fills, s.owed = false, 0, false
+		s.cb.tell(&s.mu, sigReadyRead, s)
+		s.flushWritten()
+		if !s.left(epoch, before) {
+			return false
+		}
+		if turns == mostTurns { // others want their turn
+			s.owe()
+			return true
+		}
+	}
+}
+
+// left reports whether the callbacks, since the connection was epoch and readSoFar said before, have left something or may have. mu held.
+func (s *Socket) left(epoch uint32, before int64) bool {
+	switch {
+	case s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending:
+		return false
+	case s.leftSome(before), s.fills > 1 && s.flow.rbuf.len() > 0:
+		return true
+	}
+	s.full = s.full && hasBytes(int(s.fd-1))
+	return s.full
+}
+
+// runAtLoop runs the callbacks that are due, and sees to it that they are told of what they have left, which no edge tells of any more. mu held,
+// and let go of while they run.
+func (s *Socket) runAtLoop() {
+	told := s.cb.willTell(sigReadyRead)
+	before, total := s.readSoFar(), s.buffered()
+	s.full = false
+	s.cb.run(&s.mu, s)
+	s.flushWritten()
+	switch {
+	case s.home == nil:
+	case s.leftSome(before), !told && s.buffered() > total:
+		s.owe()
+	case s.full && s.t != nil:
+		s.home.loop.Post(s.lookAtLoop)
+	}
+}
+
+// buffered returns how many bytes were read or are buffered. mu held.
+func (s *Socket) buffered() int64 {
+	if s.flow == nil {
+		return 0
+	}
+	return s.flow.consumed + int64(s.flow.rbuf.len())
+}
+
+// leftSome reports whether bytes are buffered after some have been read since readSoFar said before. mu held.
+func (s *Socket) leftSome(before int64) bool {
+	return s.flow != nil && s.flow.rbuf.len() > 0 && s.flow.consumed > before
+}
+
+// owe has the loop tell the callbacks again. mu held.
+func (s *Socket) owe() {
+	if !s.owed && s.t != nil {
+		s.owed = true
+		s.home.loop.Post(s.lookAtLoop)
+	}
+}
+
+func (s *Socket) readSoFar() int64 {
+	if s.flow == nil {
+		return 0
+	}
+	return s.flow.consumed
+}
+
+// hungUp tells the callbacks of the last bytes, and then of the end, if that is it. hint says that a read may stop before all that has arrived. mu
+// held, and let go of while callbacks run.
+func (s *Socket) hungUp(hint bool) {
+	if !s.listened() {
+		s.unheard = true
+		return
+	}
+	unread, cause := peek(int(s.fd - 1))
+	owed := s.owed && s.flow != nil && s.flow.rbuf.len() > 0
+	s.owed = false
+	if unread || owed {
+		if unread && hint {
+			s.trust = wary
+		}
+		epoch := s.epoch
+		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
+			return
+		}
+		unread, cause = peek(int(s.fd - 1))
+	}
+	switch {
+	case unread: // nobody wants it now: it is kept
+		s.flows()
+		if _, cause = s.inspect(); cause == nil {
+			return // not all of it: tellAgain follows when some was read
+		}
+	case cause == nil:
+		return // an event of the past
+	}
+	s.peerEnded("read", cause)
+}
+
+// lookAtLoop looks for bytes and the end, on the loop.
+func (s *Socket) lookAtLoop() { s.happened(loop.Readable|loop.Hangup, false) }
