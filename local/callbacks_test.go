@@ -440,6 +440,19 @@ func TestSocketCallbacksRegisteredLate(t *testing.T) {
 		}
 		sockettest.Done(t, "the second is told of more", second)
 	})
+	t.Run("OnReadyRead of more than one reads", func(t *testing.T) {
+		client, server := pair(t)
+		const n = 4000 // the system has room for that
+		if _, err := server.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		var got atomic.Int64
+		client.OnReadyRead(func() {
+			read, _ := client.ReadAvailable(make([]byte, n/10))
+			got.Add(int64(read))
+		})
+		sockettest.Eventually(t, "all is told of", func() bool { return got.Load() == n })
+	})
 	t.Run("OnReadyRead after the end", func(t *testing.T) {
 		client, server := pair(t)
 		server.Write([]byte("hello"))

@@ -211,7 +211,6 @@ func (s *Socket) watcher() {
 			cause = s.look()
 			return cause != nil || s.cb.pending()
 		})
-		consumed := f.consumed
 		switch {
 		case s.epoch != epoch:
 		case cause != nil:
@@ -220,10 +219,6 @@ func (s *Socket) watcher() {
 			s.peerEnded("read", err)
 		}
 		s.fire()
-		if s.epoch == epoch && f.consumed > consumed {
-			// A callback that reads a part of what there is at each signal gets one for the rest, too.
-			f.told = f.consumed
-		}
 	}
 	f.watching, finished = false, true
 	s.unlock()

@@ -175,8 +175,15 @@ func (s *Socket) fire() {
 			return
 		}
 		if s.home == nil {
+			epoch, before := s.epoch, s.readSoFar()
 			s.cb.run(&s.mu, s)
 			s.flushWritten()
+			if f := s.flow; s.epoch == epoch && f != nil && f.consumed > before {
+				// A callback that reads a part of what there is at each signal gets one for the rest, too: the watcher looks for that, whoever
+				// has run the callback.
+				f.told = f.consumed
+				f.in.tell()
+			}
 		} else {
 			s.runAtLoop()
 		}
