@@ -91,7 +91,7 @@ func SetApplicationProxy(p Proxy) {
 	application.Store(&p)
 }
 
-// Resolve returns what p stands for now, which is never of the type DefaultProxy: p itself, or for DefaultProxy the application's proxy if
+// Resolve returns what p stands for when it is called, which is never of the type DefaultProxy: p itself, or for DefaultProxy the application's proxy if
 // one is set, else a Proxy of the type NoProxy.
 func (p Proxy) Resolve() Proxy {
 	if p.Type == DefaultProxy {
@@ -103,7 +103,7 @@ func (p Proxy) Resolve() Proxy {
 	return p
 }
 
-// Capabilities returns what can be done through the proxy: of DefaultProxy, through what it stands for now.
+// Capabilities returns what can be done through the proxy: of DefaultProxy, through what it stands for when this is called.
 //
 // Qt: QNetworkProxy::capabilities
 func (p Proxy) Capabilities() Capability {

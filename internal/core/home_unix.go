@@ -50,16 +50,7 @@ func (t *loopSide) Read(p []byte) (int, error) {
 	return readResult(n, p)
 }
 
-func (t *loopSide) Write(p []byte) (int, error) {
-	n, errno := sysfd.Write(int(t.fd-1), p)
-	switch errno {
-	case 0:
-		return int(n), nil
-	case syscall.EINTR:
-		return t.Write(p)
-	}
-	return failed(errno)
-}
+func (t *loopSide) Write(p []byte) (int, error) { return writeFd(int(t.fd-1), p) }
 
 // unstage sends what callbacks have written, and keeps what the system does not take; it returns how much was sent. mu held.
 func (s *Socket) unstage() int64 {

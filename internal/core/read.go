@@ -137,15 +137,17 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 		o = new(readOp).init(s)
 	}
 	o.p, o.recv = p, recv
+	// As await does, but here: with one frame more a goroutine that waits would need more than the 2 KiB of stack that it begins with.
 	g, err := &f.in, error(nil)
-	if !g.led && g.prompt { // as await does
+	leads := !g.led && g.prompt
+	if leads {
 		g.keeps = true
 		if err = g.lead(&f.readDeadline, o.step); err != nil {
-			if err = g.verdict(err, &f.readDeadline); err == nil {
-				err = g.await(&f.readDeadline, o.try)
-			}
+			err = g.verdict(err, &f.readDeadline)
+			leads = err != nil // else the wait goes on
 		}
-	} else {
+	}
+	if !leads {
 		err = g.await(&f.readDeadline, o.try)
 	}
 	n := o.n
@@ -160,10 +162,6 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 	if err != nil {
 		n = 0
 		err = s.wrap("read", err)
-	}
-	if s.idle() {
-		s.mu.Unlock()
-		return n, err
 	}
 	s.unlock()
 	return n, err

@@ -88,16 +88,7 @@ func (t *runtimeTransport) Read(p []byte) (int, error) {
 	return failed(errno)
 }
 
-func (t *runtimeTransport) Write(p []byte) (int, error) {
-	n, errno := sysfd.Write(t.fd, p)
-	switch errno {
-	case 0:
-		return int(n), nil
-	case syscall.EINTR:
-		return t.Write(p)
-	}
-	return failed(errno)
-}
+func (t *runtimeTransport) Write(p []byte) (int, error) { return writeFd(t.fd, p) }
 
 func (t *runtimeTransport) Query() (int, bool, error) { return queryFd(uintptr(t.fd)) }
 
@@ -205,6 +196,18 @@ func readResult(n uintptr, p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return int(n), nil
+}
+
+// writeFd is Write of a transport whose descriptor is fd.
+func writeFd(fd int, p []byte) (int, error) {
+	n, errno := sysfd.Write(fd, p)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EINTR:
+		return writeFd(fd, p)
+	}
+	return failed(errno)
 }
 
 // failed is what a call is to return that has met errno.

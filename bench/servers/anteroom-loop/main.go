@@ -52,7 +52,7 @@ func main() {
 			}
 		} else {
 			handler := local.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()}
-			if mode == "echo" {
+			if mode == "echo" { // outside of generic code, whose calls of methods go by way of a dictionary: no program would do that to itself
 				handler.ReadyRead = func(c *local.Socket) {
 					n, _ := c.ReadAvailable(h.buf)
 					c.WriteBuffered(h.buf[:n])
@@ -73,7 +73,7 @@ func main() {
 			}
 		} else {
 			handler := tcp.Handler{ReadyRead: h.readyRead, Disconnected: h.disconnected, BytesWritten: h.bytesWritten()}
-			if mode == "echo" {
+			if mode == "echo" { // as above
 				handler.ReadyRead = func(c *tcp.Socket) {
 					n, _ := c.ReadAvailable(h.buf)
 					c.WriteBuffered(h.buf[:n])
