@@ -40,7 +40,6 @@ type gate struct {
 	prompt    bool   // poll is
 	keeps     bool   // mu is held by the leader while it is at the poller. For the leader's goroutine alone
 	trying    bool   // the leader's try runs
-	tried     bool   // it has run before, in this lead
 	looks     uint32 // counts what may have changed: events, pokes
 	followers int32
 	limit     *time.Time // the leader's
@@ -180,7 +179,7 @@ func (g *gate) wait(limit time.Time, try func() bool) error {
 // keeps is set only then, which saves two of four rounds with the mutex.
 func (g *gate) lead(limit *time.Time, step func(uintptr) bool) error {
 	p := g.poll
-	g.led, g.limit, g.tried = true, limit, false
+	g.led, g.limit = true, limit
 	if g.armed != *limit { // an equal time that looks different does no harm
 		g.arm(*limit)
 	}
@@ -210,15 +209,13 @@ func (g *gate) ready(uintptr) bool {
 	return ok
 }
 
-// stepBegins and stepEnds stand around what a step does with mu held.
+// stepBegins and stepEnds stand around what a step does with mu held. The followers look again whenever mu was free before it: at an event, and at
+// the first step, too, for the poller keeps nothing of what happened before that, and they may have looked earlier.
 func (g *gate) stepBegins() {
 	if !g.keeps {
 		g.mu.Lock()
-	}
-	if g.tried {
 		g.lookAgain()
 	}
-	g.tried = true
 }
 
 func (g *gate) stepEnds(done bool) {

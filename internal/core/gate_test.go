@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"anteroom/internal/sockettest"
 )
 
 // A fakePoller is a descriptor whose events a test makes.
@@ -22,6 +24,7 @@ type fakePoller struct {
 	most    int // how many ever waited at once
 	closed  bool
 	prompt  bool
+	begin   func() // called at the beginning of Wait, if it is set
 }
 
 func newFakePoller() *fakePoller {
@@ -43,6 +46,9 @@ func (p *fakePoller) Wait(ready func(uintptr) bool) error {
 		p.most = max(p.most, p.waiting)
 	})
 	defer p.change(func() { p.waiting-- })
+	if p.begin != nil {
+		p.begin()
+	}
 	for {
 		p.mu.Lock()
 		seen := p.events
@@ -90,17 +96,21 @@ type door struct {
 	*fakePoller
 }
 
+func newDoor(prompt bool) *door {
+	d := &door{fakePoller: newFakePoller()}
+	d.fakePoller.prompt = prompt
+	d.gate.init(&d.mu)
+	d.mu.Lock()
+	d.open(d.fakePoller)
+	d.mu.Unlock()
+	return d
+}
+
 // eachDoor runs f with a gate at a poller of each kind.
 func eachDoor(t *testing.T, f func(t *testing.T, d *door)) {
 	for _, prompt := range []bool{false, true} {
 		t.Run(fmt.Sprint("prompt:", prompt), func(t *testing.T) {
-			d := &door{fakePoller: newFakePoller()}
-			d.fakePoller.prompt = prompt
-			d.gate.init(&d.mu)
-			d.mu.Lock()
-			d.open(d.fakePoller)
-			d.mu.Unlock()
-			f(t, d)
+			f(t, newDoor(prompt))
 		})
 	}
 }
@@ -167,6 +177,31 @@ func TestGateOneWaitsAtThePollerForAll(t *testing.T) {
 			t.Errorf("%d waited at the poller at once", d.most)
 		}
 	})
+}
+
+// Pollers know nothing of what happens before they look first: what a new leader finds then may be what a follower waits for.
+func TestGateFollowerHearsOfWhatThePollerMissed(t *testing.T) {
+	d := newDoor(false) // at a prompt poller there are no such followers
+	var room, stop bool
+	d.begin = func() {
+		follower := d.enter(never, func() bool { return room })
+		d.until(func() bool { return d.followers == 1 })
+		d.mu.Lock()
+		room = true
+		d.mu.Unlock()
+		d.change(func() { d.events++ })
+		d.begin = func() {}
+		go func() {
+			err := <-follower
+			d.mu.Lock()
+			stop = err == nil
+			d.poke()
+			d.mu.Unlock()
+		}()
+	}
+	if err := <-d.enter(time.Now().Add(sockettest.Long()), func() bool { return stop }); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestGateEachHasItsOwnLimit(t *testing.T) {
