@@ -63,11 +63,11 @@ func (l *Loop) Modify(r Registration, fd uintptr, on Events) error { return l.mo
 // del says that the system is to be told. With false that call is saved; then the caller closes fd right afterwards, and there must be no
 // duplicate of it, neither here nor in a child. It may be called from any goroutine; one that is over already is left alone.
 func (l *Loop) Unregister(r Registration, fd uintptr, del bool) {
-	l.ctl.Lock()
-	defer l.ctl.Unlock()
+	l.ctl.Lock() // and no defer: a connection that comes and goes pays for each
 	if l.handlers.Remove(r.token) && !l.isShut {
 		l.poller.Remove(int(fd), !del) // it fails if fd is closed already, and is done then
 	}
+	l.ctl.Unlock()
 }
 
 const opWatch = "watch descriptor"
@@ -82,13 +82,17 @@ func (l *Loop) register(fd uintptr, on Events, edge bool, h Handler) (Registrati
 		return Registration{}, watchError(fd, syscall.EBADF)
 	}
 	l.ctl.Lock()
-	defer l.ctl.Unlock()
 	if l.noMore {
+		l.ctl.Unlock()
 		return Registration{}, closedError(opWatch)
 	}
 	r := Registration{l.handlers.Add(h)}
-	if err := l.poller.Add(int(fd), r.token, poll.Events(on), edge); err != nil {
+	err := l.poller.Add(int(fd), r.token, poll.Events(on), edge)
+	if err != nil {
 		l.handlers.Remove(r.token)
+	}
+	l.ctl.Unlock()
+	if err != nil {
 		return Registration{}, watchError(fd, err)
 	}
 	return r, nil

@@ -12,6 +12,7 @@ type crowd struct {
 	group    *loop.Group
 	loop     *loop.Loop // which accepts
 	homes    map[*loop.Loop]*Home
+	last     *Home // that next has returned
 	all      *Handler
 	passes   bool           // see Home
 	notifier *loop.Notifier // of the listening descriptor; nil: a goroutine accepts, for there is no descriptor
@@ -37,11 +38,15 @@ func (c *crowd) next() *Home {
 		return nil
 	}
 	l := c.group.Next()
+	if c.last != nil && c.last.loop == l { // so it always is in a group of one
+		return c.last
+	}
 	h := c.homes[l]
 	if h == nil {
 		h = NewHome(l, c.passes, c.all)
 		c.homes[l] = h
 	}
+	c.last = h
 	return h
 }
 

@@ -17,10 +17,14 @@ const (
 	sigBytesWritten
 	sigNewConnection
 	sigAcceptError
+	signals
 )
 
+// wordless is the set of signals that have nothing to tell but themselves, whose callbacks do not ask for the event.
+const wordless = 1<<sigConnected | 1<<sigDisconnected | 1<<sigReadyRead | 1<<sigNewConnection
+
 // A callback is one function that was registered. An idle connection keeps some of them, so they are small: what f wants to know of the event
-// it finds in the agenda, where signals that have something to tell always are.
+// it finds in the agenda.
 type callback struct {
 	next  *callback
 	f     func()
@@ -53,6 +57,7 @@ type agenda struct {
 	now     event  // what is being told
 	posted  uint32 // how many events there were
 	running bool
+	shared  bool // by all dispatchers: it stays as it is, and who wants to change it gets one of his own
 }
 
 // agendas keeps those that are not in use.
@@ -66,17 +71,27 @@ type host interface {
 	runElsewhere()
 }
 
-// telling stands for the agenda of a dispatcher that tells of one event, while nothing else is due.
-var telling = &agenda{running: true}
+// Mostly one event of a wordless signal is all that is due. Then the agenda is one of these: alone[sig] until it is told, and telling meanwhile.
+var (
+	telling = &agenda{shared: true, posted: 1, running: true}
+	alone   = func() (all [signals]*agenda) {
+		for sig := range all {
+			all[sig] = &agenda{shared: true, posted: 1, queue: []event{{sig: signal(sig), count: 1}}}
+		}
+		return
+	}()
+)
 
 // plan returns the agenda, which is the dispatcher's own. mu held.
 func (d *dispatcher) plan() *agenda {
-	switch d.due {
-	case nil:
+	a := d.due
+	switch {
+	case a == nil:
 		d.due = agendas.Get().(*agenda)
-	case telling:
+	case a.shared:
 		d.due = agendas.Get().(*agenda)
-		d.due.running, d.due.posted = true, 1
+		d.due.posted, d.due.running = a.posted, a.running
+		d.due.queue = append(d.due.queue, a.queue...)
 	}
 	return d.due
 }
@@ -85,7 +100,7 @@ func (d *dispatcher) plan() *agenda {
 func (d *dispatcher) done() {
 	a := d.due
 	d.due = nil
-	if a == telling {
+	if a.shared {
 		return
 	}
 	for cb := d.first; cb != nil; cb = cb.next {
@@ -111,7 +126,7 @@ func (d *dispatcher) add(sig signal, f func()) *callback {
 	return cb
 }
 
-// withEvent returns what add takes for a signal that has something to tell.
+// withEvent returns what add takes for a signal that has something to tell, and so is not wordless.
 func (d *dispatcher) withEvent(f func(*event)) func() {
 	return func() { f(&d.due.now) } // nobody changes it as long as this runs
 }
@@ -156,7 +171,7 @@ func (d *dispatcher) claim() bool {
 	if !d.pending() {
 		return false
 	}
-	d.due.running = true
+	d.plan().running = true
 	return true
 }
 
@@ -175,6 +190,10 @@ func (d *dispatcher) post(ev event) bool {
 
 // note is post of an event that somebody hears.
 func (d *dispatcher) note(ev event) {
+	if d.due == nil && wordless&(1<<ev.sig) != 0 && ev.do == nil && ev.only == nil {
+		d.due = alone[ev.sig]
+		return
+	}
 	a := d.plan()
 	if n := len(a.queue); n > 0 && ev.do == nil && ev.only == nil {
 		if last := &a.queue[n-1]; last.sig == ev.sig && last.do == nil && last.only == nil {
@@ -217,8 +236,14 @@ func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
 	if !d.pending() {
 		return false
 	}
-	d.due.running = true
-	d.start(mu, d.due.shift(), h)
+	ev := d.due.queue[0]
+	if d.due.shared {
+		d.due = telling
+	} else {
+		d.due.running = true
+		ev = d.due.shift()
+	}
+	d.start(mu, ev, h)
 	return true
 }
 

@@ -143,3 +143,42 @@ func TestDispatcherSurvivesPanicAndGoexit(t *testing.T) {
 		})
 	}
 }
+
+// Dispatchers at which one wordless event is due share an agenda, which none of them may change.
+func TestDispatcherKeepsSharedAgendas(t *testing.T) {
+	var h hall
+	again := true
+	var late *callback
+	h.mu.Lock()
+	h.add(sigDisconnected, func() {
+		h.say("gone")
+		h.mu.Lock()
+		if again {
+			again = false
+			h.post(event{sig: sigDisconnected})
+			late = h.add(sigDisconnected, func() { h.say("late") })
+		}
+		h.mu.Unlock()
+	})
+	h.post(event{sig: sigDisconnected})
+	h.add(sigDisconnected, func() { h.say("new") })
+	if !h.claim() || h.run(&h.mu, &h) {
+		t.Error("what was claimed was left to another")
+	}
+	h.disclaim()
+	h.run(&h.mu, &h)
+	h.want(t, "gone", "gone", "new") // the second time for all but late, who came after that event
+	h.remove(late)
+	h.post(event{sig: sigDisconnected})
+	h.run(&h.mu, &h)
+	h.want(t, "gone", "new")
+	h.mu.Unlock()
+	for sig, a := range alone {
+		if !a.shared || a.running || a.posted != 1 || len(a.queue) != 1 || a.queue[0].sig != signal(sig) || a.queue[0].count != 1 {
+			t.Errorf("the agenda of signal %d has become %+v", sig, a)
+		}
+	}
+	if !telling.shared || !telling.running || telling.posted != 1 || len(telling.queue) != 0 {
+		t.Errorf("the agenda while one event is told has become %+v", telling)
+	}
+}

@@ -274,9 +274,13 @@ func (s *Server[T]) Next() *T {
 	for {
 		s.mu.Lock()
 		t := s.pop()
+		if t == nil {
+			s.mu.Unlock()
+			return nil
+		}
 		home := s.crowd.next()
 		s.mu.Unlock()
-		if t == nil || s.take(t, home) == nil {
+		if s.take(t, home) == nil {
 			return t
 		}
 	}
@@ -386,17 +390,17 @@ func (s *Server[T]) Reject(err error) {
 
 // OnNewConnection registers f, and tells it of each connection that is pending.
 func (s *Server[T]) OnNewConnection(f func()) func() {
-	return s.on(sigNewConnection, func(*event) { f() })
+	return s.on(sigNewConnection, f)
 }
 
 // OnAcceptError registers f.
 func (s *Server[T]) OnAcceptError(f func(error)) func() {
-	return s.on(sigAcceptError, func(ev *event) { f(ev.err) })
+	return s.on(sigAcceptError, s.cb.withEvent(func(ev *event) { f(ev.err) }))
 }
 
-func (s *Server[T]) on(sig signal, call func(*event)) func() {
+func (s *Server[T]) on(sig signal, f func()) func() {
 	s.mu.Lock()
-	cb := s.cb.add(sig, s.cb.withEvent(call))
+	cb := s.cb.add(sig, f)
 	if sig == sigNewConnection {
 		for range s.queue.len() {
 			s.cb.post(event{sig: sig, only: cb})

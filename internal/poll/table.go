@@ -7,7 +7,7 @@ import (
 
 // A Table keeps what tokens stand for, each in a slot. A slot is used again when what it stood for is gone, but its generation counts on, so
 // that a token, and an event that carries it, is known to be over for ever: it cannot reach whoever has the slot next. The methods may be called
-// from any goroutine.
+// from any goroutine; they defer nothing, since an event pays for each.
 type Table[H any] struct {
 	mu    sync.Mutex
 	pages []*page[H]
@@ -47,39 +47,47 @@ func (t *Table[H]) slot(i uint32) *slot[H] {
 // Add returns a token for h, which is not 0.
 func (t *Table[H]) Add(h H) (token uint64) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.free == 0 {
-		p := new(page[H])
-		base := uint32(len(t.pages) * len(p))
-		for i := range p {
-			p[i] = slot[H]{generation: 1, next: base + uint32(i) + 2}
-		}
-		p[len(p)-1].next = 0
-		t.pages = append(t.pages, p)
-		t.free = base + 1
+		t.grow()
 	}
 	i := t.free - 1
 	s := t.slot(i)
 	s.h, t.free, s.next = h, s.next, 0
-	return uint64(s.generation)<<32 | uint64(i)
+	token = uint64(s.generation)<<32 | uint64(i)
+	t.mu.Unlock()
+	return token
+}
+
+// grow makes free slots. mu held.
+func (t *Table[H]) grow() {
+	p := new(page[H])
+	base := uint32(len(t.pages) * len(p))
+	for i := range p {
+		p[i] = slot[H]{generation: 1, next: base + uint32(i) + 2}
+	}
+	p[len(p)-1].next = 0
+	t.pages = append(t.pages, p)
+	t.free = base + 1
 }
 
 // Get returns what a token stands for, and its mark, or zero values if it is over.
 func (t *Table[H]) Get(token uint64) Found[H] {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.find(token)
+	f := t.find(token)
+	t.mu.Unlock()
+	return f
 }
 
 // GetAll is Get for each of the events; found is as long. It returns what Over is: as long as that stays the same, so does what was found, except
 // for the marks. So a batch costs one lock, and the memory that its slots need comes at once and not one after the other.
 func (t *Table[H]) GetAll(events []Event, found []Found[H]) (over uint64) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	for i := range events {
 		found[i] = t.find(events[i].Token)
 	}
-	return t.over.Load()
+	over = t.over.Load()
+	t.mu.Unlock()
+	return over
 }
 
 // Over returns how many times tokens have ended.
@@ -108,19 +116,19 @@ func (t *Table[H]) Mark(token uint64, mark uint32) (before uint32) {
 // Remove ends a token, and reports whether it has.
 func (t *Table[H]) Remove(token uint64) bool {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	s := t.slot(slotOf(token))
-	if s == nil || s.generation != generation(token) || s.generation == 0 {
-		return false
+	taken := s != nil && s.generation == generation(token) && s.generation != 0
+	if taken {
+		var none H
+		s.h = none
+		t.over.Add(1)
+		s.generation++
+		if s.generation != 0 { // after four thousand million it rests
+			s.next, t.free = t.free, slotOf(token)+1
+		}
 	}
-	var none H
-	s.h = none
-	t.over.Add(1)
-	s.generation++
-	if s.generation != 0 { // after four thousand million it rests
-		s.next, t.free = t.free, slotOf(token)+1
-	}
-	return true
+	t.mu.Unlock()
+	return taken
 }
 
 // Clear ends all tokens. Nothing may be added afterwards.
