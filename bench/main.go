@@ -27,8 +27,8 @@ Usage: go run . [FLAG…]     in the directory bench
       --rounds N           how often all servers take their turns (5; quick: 3)
       --only MEASURES      of pp1,echo10,echo100,echo1000,echo10000,sparse,
                            stream,stream1,push64,conn,connreq,idle
-      --servers NAMES      of c-epoll,go-net,anteroom-loop,loop-callbacks,
-                           anteroom,netpoll,gnet,qt,node
+      --servers NAMES      of c-epoll,c-level,go-net,anteroom-loop,
+                           loop-callbacks,anteroom,netpoll,gnet,qt,node
       --transport NAMES    of unix,tcp
       --run DURATION       how long to measure each time (600ms; quick: 200ms)
       --idle N             idle connections whose memory is measured (18000;

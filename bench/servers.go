@@ -25,6 +25,7 @@ type server struct {
 func servers() []server {
 	return []server{
 		{name: "c-epoll", build: buildC},
+		{name: "c-level", args: []string{"level"}, build: buildCLevel},
 		{name: "go-net", heap: true, build: buildGo("")},
 		{name: "anteroom-loop", heap: true, build: buildGo("")},
 		{name: "loop-callbacks", args: []string{"callbacks"}, only: "idle", heap: true, build: buildLoopCallbacks},
@@ -67,6 +68,12 @@ func (b *builder) load(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the load generator needs a C compiler (cc): %w", err)
 	}
 	return exe, nil
+}
+
+// buildCLevel builds nothing of its own: it is c-epoll, called otherwise.
+func buildCLevel(ctx context.Context, b *builder, _ string) ([]string, string, error) {
+	argv, _, err := buildC(ctx, b, "c-epoll")
+	return argv, "", err
 }
 
 func buildC(ctx context.Context, b *builder, name string) ([]string, string, error) {

@@ -164,9 +164,9 @@ func (r *Results) latencyTable(transport string) table {
 	return t
 }
 
-// ratioTable compares anteroom with the limit and with Go's net.
+// ratioTable compares anteroom with the limit, with what most programs in C do, and with Go's net.
 func (r *Results) ratioTable(transport string) table {
-	pairs := [][2]string{{"anteroom-loop", "c-epoll"}, {"anteroom-loop", "go-net"}, {"anteroom", "go-net"}}
+	pairs := [][2]string{{"anteroom-loop", "c-epoll"}, {"anteroom-loop", "c-level"}, {"anteroom-loop", "go-net"}, {"anteroom", "go-net"}}
 	t := table{
 		title: "Server CPU of anteroom, as a ratio, " + transportName(transport),
 		note:  "Below 1, anteroom needs less. Medians (and ranges) of the ratios within one round.",

@@ -1,14 +1,15 @@
 // The limit: what the kernel's calls cost when nothing is put around them. One thread, one edge-triggered epoll.
 //
-//     server ADDRESS echo|sink|push|close
+//     server ADDRESS echo|sink|push|close [level]
 //
-// It makes the calls that a careful event loop makes, and no more: no read after one that did not fill the buffer, EPOLLOUT only while there is
+// With "level" it is not the limit but what most programs do with epoll: level-triggered, with read and write. Else it makes the calls that a careful event loop makes, and no more: no read after one that did not fill the buffer, EPOLLOUT only while there is
 // something that the system did not take, no EPOLL_CTL_DEL before close, options inherited from the listener, and accepting in bursts that grow
 // while all tries succeed, because an accept in vain costs as much as a connection.
 
 #define _GNU_SOURCE
 #include "address.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -22,7 +23,7 @@ struct pending {
 	uint64_t messages; // push: how many follow
 };
 
-static int ep;
+static int ep, level;
 static enum { ECHO, SINK, PUSH, CLOSE } mode;
 static char buffer[BUFFER], batch[BUFFER];
 static struct pending **pending; // by descriptor
@@ -32,6 +33,16 @@ static void watch(int op, int fd, uint32_t events)
 	struct epoll_event e = {.events = events, .data.fd = fd};
 	if (epoll_ctl(ep, op, fd, &e) < 0)
 		die("epoll_ctl");
+}
+
+// A connection is watched for bytes and the end, and for room to write while there is something that the system did not take. Level-triggered it
+// would be told of the former, which is not read meanwhile, again and again.
+static void attend(int op, int fd, int room)
+{
+	if (level)
+		watch(op, fd, room ? EPOLLOUT : EPOLLIN | EPOLLRDHUP);
+	else
+		watch(op, fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (room ? EPOLLOUT : 0));
 }
 
 static void drop(int fd)
@@ -49,7 +60,7 @@ static ssize_t put(int fd, const char *p, size_t n)
 {
 	ssize_t m;
 	do
-		m = send(fd, p, n, MSG_NOSIGNAL);
+		m = level ? write(fd, p, n) : send(fd, p, n, MSG_NOSIGNAL);
 	while (m < 0 && errno == EINTR);
 	if (m < 0 && errno == EAGAIN)
 		return 0;
@@ -65,7 +76,7 @@ static struct pending *hold(int fd, const char *p, size_t n, uint64_t messages)
 	q->len = n;
 	q->messages = messages;
 	pending[fd] = q;
-	watch(EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	attend(EPOLL_CTL_MOD, fd, 1);
 	return q;
 }
 
@@ -105,7 +116,7 @@ static int resume(int fd)
 	if (messages > 0 && !push(fd, messages))
 		return 0;
 	if (!pending[fd]) // this also reports anew what came meanwhile
-		watch(EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET);
+		attend(EPOLL_CTL_MOD, fd, 0);
 	return 1;
 }
 
@@ -113,7 +124,7 @@ static int resume(int fd)
 static int readable(int fd, uint32_t events)
 {
 	while (!pending[fd]) { // who does not read what we send is not read from
-		ssize_t n = recv(fd, buffer, BUFFER, 0);
+		ssize_t n = level ? read(fd, buffer, BUFFER) : recv(fd, buffer, BUFFER, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -153,7 +164,7 @@ static void accept_some(int listener)
 			burst = 1;
 			return;
 		}
-		watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET);
+		attend(EPOLL_CTL_ADD, fd, 0);
 		if (mode == CLOSE) // after it was registered, as in every server that may be asked to go on
 			close(fd);
 	}
@@ -163,8 +174,11 @@ static void accept_some(int listener)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3)
-		usage("usage: server ADDRESS echo|sink|push|close");
+	if (argc == 4 && strcmp(argv[3], "level") == 0)
+		level = 1;
+	else if (argc != 3)
+		usage("usage: server ADDRESS echo|sink|push|close [level]");
+	signal(SIGPIPE, SIG_IGN); // write has no flag for that
 	struct address a = parse_address(argv[1]);
 	const char *modes[] = {"echo", "sink", "push", "close"};
 	unsigned m = 0;
