@@ -5,16 +5,23 @@ package loop
 import (
 	"bytes"
 	"runtime"
-	"strconv"
+	"sync"
 )
+
+// traces are buffers for the beginning of what runtime.Stack says.
+var traces = sync.Pool{New: func() any { return new([32]byte) }}
 
 // current returns the calling goroutine's number, which no other ever has. runtime.Stack begins with it: "goroutine 7 [running]:".
 func current() uintptr {
-	var b [64]byte
-	fields := bytes.Fields(b[:runtime.Stack(b[:], false)])
-	n, err := strconv.ParseUint(string(fields[1]), 10, 64)
-	if err != nil {
-		panic("loop: the runtime does not say which goroutine this is")
+	b := traces.Get().(*[32]byte)
+	defer traces.Put(b)
+	digits, ok := bytes.CutPrefix(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
+	if end := bytes.IndexByte(digits, ' '); ok && end > 0 {
+		n := uintptr(0)
+		for _, c := range digits[:end] {
+			n = 10*n + uintptr(c-'0')
+		}
+		return n
 	}
-	return uintptr(n)
+	panic("loop: the runtime does not say which goroutine this is")
 }

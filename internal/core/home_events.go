@@ -45,7 +45,7 @@ func (s *Socket) Ready(ev loop.Events) {
 		s.cb.told(&s.mu, s)
 		s.flushWritten()
 		if s.left(epoch, 0) {
-			s.arrived()
+			s.arrived(1)
 		}
 	}
 	s.unlock()
@@ -76,7 +76,7 @@ func (s *Socket) happened(ev loop.Events, hint bool) {
 	switch {
 	case s.t == nil || s.state != sock.ConnectedState || s.ending || ev&(loop.Readable|loop.Hangup) == 0:
 	case ev&loop.Hangup == 0:
-		s.arrived()
+		s.arrived(0)
 	default:
 		s.hungUp(hint)
 	}
@@ -104,8 +104,9 @@ func (s *Socket) roomMade() {
 const mostTurns = 16
 
 // arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more, or if more was buffered while they
-// ran, which no edge tells of any more. It reports whether they will be told again. mu held, and let go of while they run.
-func (s *Socket) arrived() (again bool) {
+// ran, which no edge tells of any more. They have been told before, so many times in this turn. It reports whether they will be told again. mu
+// held, and let go of while they run.
+func (s *Socket) arrived(before int) (again bool) {
 	switch {
 	case s.mode&sock.ReadOnly == 0:
 		s.flows()
@@ -118,12 +119,12 @@ func (s *Socket) arrived() (again bool) {
 		s.cb.note(event{sig: sigReadyRead})
 		return false
 	}
-	for turns := 1; ; turns++ {
-		epoch, before := s.epoch, s.readSoFar()
+	for turns := before + 1; ; turns++ {
+		epoch, read := s.epoch, s.readSoFar()
 		s.full, s.fills, s.owed = false, 0, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
-		if !s.left(epoch, before) {
+		if !s.left(epoch, read) {
 			return false
 		}
 		if turns == mostTurns { // others want their turn
@@ -205,7 +206,7 @@ func (s *Socket) hungUp(hint bool) {
 			s.trust = wary
 		}
 		epoch := s.epoch
-		if again := s.arrived(); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
+		if again := s.arrived(0); again || s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending {
 			return
 		}
 		unread, cause = peek(int(s.fd - 1))
