@@ -196,6 +196,23 @@ func TestServerPauseStaysOverTakingAndListening(t *testing.T) {
 	next(t, srv)
 }
 
+// Whoever accepts goes on until there is nobody more, also when one is taken for each that comes.
+func TestServerAcceptsOneForAnotherThatIsTaken(t *testing.T) {
+	srv := listen(t)
+	dial(t, srv)
+	sockettest.Eventually(t, "the first is pending", srv.HasPendingConnections)
+	srv.PauseAccepting()
+	dial(t, srv)
+	dial(t, srv)
+	sockettest.Stays(t, "the first is pending still", srv.HasPendingConnections) // and the poller has told of the others
+	srv.NextPendingConnection().Close()
+	srv.ResumeAccepting()
+	for range 2 {
+		sockettest.Eventually(t, "the others are pending", srv.HasPendingConnections)
+		srv.NextPendingConnection().Close()
+	}
+}
+
 func TestServerPauseAcceptingWhenItReturnsAcceptsNoMore(t *testing.T) {
 	srv := listen(t)
 	for range 100 {

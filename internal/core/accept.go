@@ -184,14 +184,7 @@ func (s *Server[T]) acceptForOthers() {
 	}()
 	l := s.l
 	for s.l == l && s.waiting == 0 {
-		before := s.queue.len() + s.handling
-		s.gate.await(&never, func() bool {
-			if s.l != l {
-				return true
-			}
-			s.accept()
-			return s.queue.len()+s.handling != before || s.due()
-		})
+		s.gate.await(&never, func() bool { return s.l != l || s.accept() || s.due() })
 		s.run()
 	}
 	finished = true
