@@ -306,3 +306,37 @@ func TestConnReadBufferSizeHoldsThePeerBack(t *testing.T) {
 		t.Errorf("read %d, %v; want the %d that were written", got, err, n)
 	}
 }
+
+// A raw connection is that of one connection, and not of the socket's next one.
+func TestConnRawOfAConnectionThatHasGone(t *testing.T) {
+	srv := listen(t)
+	c := closeLater(t, new(local.Socket))
+	must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+	must(t, c.WaitForConnected(sockettest.Long()))
+	raw, err := c.SyscallConn()
+	must(t, err)
+	waits := make(chan struct{}, 1)
+	waited := sockettest.Go(func() error {
+		return raw.Read(func(uintptr) bool {
+			select {
+			case waits <- struct{}{}:
+			default:
+			}
+			return false
+		})
+	})
+	sockettest.Done(t, "it waits", waits)
+	c.Abort()
+	must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+	must(t, c.WaitForConnected(sockettest.Long()))
+	wantIs(t, "the Read that waits", sockettest.Done(t, "it ends", waited), net.ErrClosed)
+	unwanted := func(fd uintptr) bool {
+		t.Errorf("it is called with %d", fd)
+		return true
+	}
+	wantIs(t, "Read", raw.Read(unwanted), net.ErrClosed)
+	wantIs(t, "Write", raw.Write(unwanted), net.ErrClosed)
+	if err := raw.Control(func(fd uintptr) { unwanted(fd) }); err == nil {
+		t.Error("Control does not fail")
+	}
+}

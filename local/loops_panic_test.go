@@ -9,6 +9,7 @@ import (
 
 	"anteroom/internal/sockettest"
 	"anteroom/local"
+	"anteroom/sock"
 )
 
 // letDown are the ways in which a callback may not return.
@@ -169,4 +170,22 @@ func TestLoopBytesLeftByACallbackThatDoesNotReturn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A callback that is due when a socket leaves its loop may end the goroutine of SetLoop.
+func TestLoopCallbackThatEndsSetLoop(t *testing.T) {
+	l := newLoop(t)
+	srv := listen(t)
+	c := new(local.Socket)
+	must(t, c.SetLoop(l))
+	must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+	c.OnDisconnected(runtime.Goexit)
+	c.Abort() // which leaves telling of it to the loop, which does not run
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.SetLoop(nil)
+	}()
+	sockettest.Done(t, "the goroutine ends", ended)
+	wantState(t, c, sock.UnconnectedState)
 }

@@ -3,7 +3,9 @@ package local_test
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"anteroom/internal/sockettest"
 	"anteroom/local"
+	"anteroom/loop"
 	"anteroom/sock"
 )
 
@@ -269,5 +272,107 @@ func TestSocketWaitsForEachOtherWithoutALoss(t *testing.T) {
 			})
 		}
 		readAvailable(t, client)
+	}
+}
+
+// fillQuietly is fill, and has a wait say what was sent by that.
+func fillQuietly(t *testing.T, c *local.Socket) {
+	t.Helper()
+	fill(t, c, large)
+	must(t, c.WaitForBytesWritten(sock.Forever))
+}
+
+// Who waits for bytesWritten hears of what somebody else has sent, also where no event of the system's tells of room.
+func TestSocketWaitForBytesWrittenHearsOfAFlush(t *testing.T) {
+	client, server := pair(t)
+	fillQuietly(t, client)
+	waited := sockettest.Go(func() error { return client.WaitForBytesWritten(sock.Forever) })
+	sockettest.Stays(t, "it waits", func() bool { return len(waited) == 0 })
+	sockettest.Eventually(t, "a flush sends some", func() bool {
+		io.ReadFull(server, make([]byte, 8000))
+		return client.Flush()
+	})
+	must(t, sockettest.Done(t, "the wait returns", waited))
+}
+
+func TestSocketTwoWaitForBytesWritten(t *testing.T) {
+	client, server := pair(t)
+	fillQuietly(t, client)
+	var waits []<-chan error
+	for range 2 {
+		waits = append(waits, sockettest.Go(func() error { return client.WaitForBytesWritten(sock.Forever) }))
+	}
+	sockettest.Stays(t, "they wait", func() bool { return len(waits[0])+len(waits[1]) == 0 })
+	go io.Copy(io.Discard, server)
+	for _, waited := range waits {
+		must(t, sockettest.Done(t, "the wait returns", waited))
+	}
+}
+
+func TestSocketCallsDoNotGoOnAtTheNextConnection(t *testing.T) { callsDoNotGoOn(t, nil) }
+
+func TestLoopCallsDoNotGoOnAtTheNextConnection(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	callsDoNotGoOn(t, l)
+}
+
+// callsDoNotGoOn tests that what waits when its connection ends does not go on at the next one, also if that has begun before it comes to look.
+func callsDoNotGoOn(t *testing.T, l *loop.Loop) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that it hardly ever comes to look before
+	for name, call := range map[string]func(*local.Socket) error{
+		"Read":                func(c *local.Socket) error { _, err := c.Read(make([]byte, 10)); return err },
+		"Write":               func(c *local.Socket) error { _, err := c.Write(make([]byte, large)); return err },
+		"WaitForReadyRead":    func(c *local.Socket) error { return c.WaitForReadyRead(sock.Forever) },
+		"WaitForBytesWritten": func(c *local.Socket) error { return c.WaitForBytesWritten(sock.Forever) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := listen(t)
+			c := closeLater(t, new(local.Socket))
+			must(t, c.SetLoop(l))
+			must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+			next(t, srv)
+			if name == "WaitForBytesWritten" {
+				fillQuietly(t, c)
+			}
+			ended := sockettest.Go(func() error { return call(c) })
+			sockettest.Stays(t, "it waits", func() bool { return len(ended) == 0 })
+			c.Abort()
+			must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+			wantIs(t, name, sockettest.Done(t, "it ends", ended), sock.OperationError, net.ErrClosed)
+			if err := c.Err(); err != nil {
+				t.Errorf("the next connection has an error: %v", err)
+			}
+			second := next(t, srv)
+			sockettest.Stays(t, "the next connection gets nothing", func() bool { return second.BytesAvailable() == 0 })
+		})
+	}
+}
+
+// A callback may end the goroutine that waits.
+func TestSocketCallbackThatEndsAWait(t *testing.T) {
+	for name, wait := range map[string]func(*local.Socket, time.Duration) error{
+		"WaitForReadyRead":    (*local.Socket).WaitForReadyRead,
+		"WaitForDisconnected": (*local.Socket).WaitForDisconnected,
+		"WaitForBytesWritten": (*local.Socket).WaitForBytesWritten,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // it may also be the goroutine that watches on behalf of callbacks
+				client, server := pair(t)
+				if name == "WaitForBytesWritten" {
+					fillQuietly(t, client)
+				}
+				client.OnErrorOccurred(func(sock.SocketError) { runtime.Goexit() })
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					wait(client, sock.Forever)
+				}()
+				server.Abort()
+				sockettest.Done(t, "the goroutine ends", ended)
+				client.Abort()
+				wantState(t, client, sock.UnconnectedState)
+			}
+		})
 	}
 }

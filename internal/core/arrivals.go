@@ -67,9 +67,15 @@ func (s *Socket) endCause(cause error) error {
 
 // WaitReadyRead waits until bytes arrive that nobody was told of.
 func (s *Socket) WaitReadyRead(timeout time.Duration) error {
-	const op = "wait for readyRead"
 	s.mu.Lock()
-	defer s.unlock()
+	err := s.waitReadyRead(timeout)
+	s.unlock()
+	return err
+}
+
+// waitReadyRead is WaitReadyRead. mu held, and let go of while callbacks run.
+func (s *Socket) waitReadyRead(timeout time.Duration) error {
+	const op = "wait for readyRead"
 	f := s.flows()
 	if s.mode == sock.WriteOnly && s.t != nil {
 		return s.newError(op, sock.OperationError, errWriteOnly)
@@ -77,9 +83,12 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 	if s.t != nil && s.state == sock.ConnectedState && f.waited > f.consumed {
 		s.collect() // the caller wants more than he has read: the peer must be able to send it
 	}
-	epoch, waited := s.epoch, f.waited
+	epoch, begun, waited := s.epoch, f.begun, f.waited
 	var cause error
 	err := f.in.wait(limitAfter(timeout), func() bool {
+		if f.begun != begun {
+			return true
+		}
 		if s.epoch != epoch || s.state != sock.ConnectedState {
 			if !s.closed { // another goroutine may have met the end that came with the bytes
 				f.waited = max(f.waited, f.consumed+int64(f.rbuf.len()))
@@ -98,6 +107,8 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 		return f.waited > waited || cause != nil
 	})
 	switch {
+	case f.begun != begun:
+		return s.superseded(op)
 	case f.waited > waited:
 		return nil
 	case err != nil:
@@ -110,9 +121,15 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 
 // WaitDisconnected waits until the connection has ended. Meanwhile what arrives is buffered, as far as the read buffer may hold it.
 func (s *Socket) WaitDisconnected(timeout time.Duration) error {
-	const op = "wait for disconnected"
 	s.mu.Lock()
-	defer s.unlock()
+	err := s.waitDisconnected(timeout)
+	s.unlock()
+	return err
+}
+
+// waitDisconnected is WaitDisconnected. mu held, and let go of while callbacks run.
+func (s *Socket) waitDisconnected(timeout time.Duration) error {
+	const op = "wait for disconnected"
 	f := s.flows()
 	if s.state == sock.UnconnectedState {
 		return s.endError(op)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"anteroom/internal/sockettest"
 	"anteroom/sock"
 
 	"golang.org/x/net/nettest"
@@ -276,5 +278,92 @@ func TestCompletionWriteOfNothing(t *testing.T) {
 	s.SetWriteDeadline(time.Time{})
 	if n, err := s.Write(nil); n != 0 || err != nil {
 		t.Errorf("Write(nil): %d, %v", n, err)
+	}
+}
+
+// adopted returns a Socket at one end of a connection in memory, and what is at the other.
+func adopted(t *testing.T) (*Socket, *completionTransport) {
+	t.Helper()
+	a, b := newFakeDevices()
+	s, peer := new(Socket), NewCompletionTransport(b)
+	if err := s.Adopt("adopt", fakeEnd{}, NewCompletionTransport(a), sock.ReadWrite); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Abort()
+		peer.Close()
+	})
+	return s, peer.(*completionTransport)
+}
+
+// drain returns all that comes from a connection until it ends.
+func drain(tr *completionTransport) <-chan []byte {
+	return sockettest.Go(func() (all []byte) {
+		in, _ := tr.Pollers()
+		in.Wait(func(uintptr) bool {
+			for p := make([]byte, 4096); ; {
+				n, err := tr.Read(p)
+				all = append(all, p[:n]...)
+				if err != nil {
+					return err != ErrAgain
+				}
+			}
+		})
+		return all
+	})
+}
+
+// A Write that Disconnect ends leaves bytes under way, which do not count as those of WriteBuffered: all of these still go.
+func TestCompletionDisconnectDuringAWriteKeepsWhatIsBuffered(t *testing.T) {
+	for _, n := range []int{10, 8000} { // less than is under way, and more
+		s, peer := adopted(t)
+		wrote := sockettest.Go(func() int { n, _ := s.Write(bytes.Repeat([]byte("w"), 5000)); return n })
+		sockettest.Eventually(t, "the Write waits", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.flow != nil && s.flow.out.led
+		})
+		tail := bytes.Repeat([]byte("b"), n)
+		if _, err := s.WriteBuffered(tail); err != nil {
+			t.Fatal(err)
+		}
+		s.Disconnect()
+		written := sockettest.Done(t, "the Write ends", wrote)
+		got := sockettest.Done(t, "the connection ends", drain(peer))
+		if want := append(bytes.Repeat([]byte("w"), written), tail...); !bytes.Equal(got, want) {
+			t.Errorf("the peer has got %d bytes, %d of them buffered; want %d and %d", len(got), bytes.Count(got, []byte("b")), len(want), n)
+		}
+	}
+}
+
+// A handleDevice has a handle.
+type handleDevice struct{ *fakeDevice }
+
+func (handleDevice) Fd() uintptr { return 42 }
+
+func TestCompletionRawConnTellsTheHandle(t *testing.T) {
+	a, _ := newFakeDevices()
+	s := new(Socket)
+	if err := s.Adopt("adopt", fakeEnd{}, NewCompletionTransport(handleDevice{a}), sock.ReadWrite); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	raw, err := s.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func(func(uintptr) bool) error{
+		"Control": func(f func(uintptr) bool) error { return raw.Control(func(fd uintptr) { f(fd) }) },
+		"Read":    raw.Read,
+		"Write":   raw.Write,
+	} {
+		if err := call(func(fd uintptr) bool {
+			if fd != 42 {
+				t.Errorf("%s tells %#x", name, fd)
+			}
+			return true
+		}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

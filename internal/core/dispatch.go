@@ -40,6 +40,7 @@ type event struct {
 	arg   int64
 	err   error
 	only  *callback // nil: all that had been registered when it was posted
+	after *callback // not nil: only those that come after it, for it has ended the goroutine that told the others
 	do    func()    // instead of callbacks
 }
 
@@ -56,6 +57,7 @@ type agenda struct {
 	queue   []event
 	now     event  // what is being told
 	posted  uint32 // how many events there were
+	joined  uint32 // how many of them when a callback was registered last
 	running bool
 	shared  bool // by all dispatchers: it stays as it is, and who wants to change it gets one of his own
 }
@@ -116,7 +118,8 @@ func (d *dispatcher) done() {
 func (d *dispatcher) add(sig signal, f func()) *callback {
 	cb := &callback{sig: sig, f: f}
 	if d.due != nil {
-		cb.since = d.plan().posted
+		a := d.plan()
+		cb.since, a.joined = a.posted, a.posted
 	}
 	end := &d.first
 	for *end != nil {
@@ -196,7 +199,7 @@ func (d *dispatcher) note(ev event) {
 	}
 	a := d.plan()
 	if n := len(a.queue); n > 0 && ev.do == nil && ev.only == nil {
-		if last := &a.queue[n-1]; last.sig == ev.sig && last.do == nil && last.only == nil {
+		if last := &a.queue[n-1]; last.sig == ev.sig && last.do == nil && last.only == nil && last.after == nil && last.count > a.joined {
 			switch ev.sig {
 			case sigReadyRead:
 				return
@@ -249,10 +252,11 @@ func (d *dispatcher) run(mu *sync.Mutex, h host) bool {
 
 // start tells of an event and of all that follow. mu held, and let go of meanwhile.
 func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
+	var cb *callback
 	finished := false
 	defer func() {
 		if !finished {
-			d.goOnElsewhere(mu, h)
+			d.goOnElsewhere(mu, h, ev, cb)
 		}
 	}()
 	for {
@@ -261,7 +265,10 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 			ev.do()
 			mu.Lock()
 		} else {
-			for cb := d.first; cb != nil; cb = cb.next {
+			if cb = d.first; ev.after != nil {
+				cb = ev.after.next
+			}
+			for ; cb != nil; cb = cb.next {
 				if cb.dead || cb.sig != ev.sig || cb.since >= ev.count && ev.only != cb || ev.only != nil && ev.only != cb {
 					continue
 				}
@@ -282,9 +289,15 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 	finished = true
 }
 
-// goOnElsewhere is for when a callback has let its goroutine down: the others are still owed their events. mu is not held.
-func (d *dispatcher) goOnElsewhere(mu *sync.Mutex, h host) {
+// goOnElsewhere is for when a callback has let its goroutine down: the others are still owed their events, this one, too, if at is a callback, after
+// that. mu is not held.
+func (d *dispatcher) goOnElsewhere(mu *sync.Mutex, h host, ev event, at *callback) {
 	mu.Lock()
+	if at != nil {
+		ev.after = at
+		a := d.plan()
+		a.queue = slices.Insert(a.queue, 0, ev)
+	}
 	if d.due != telling && len(d.due.queue) > 0 {
 		d.due.running = false
 	} else {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"anteroom/internal/sockettest"
 )
 
 // A hall is a dispatcher with its mutex and a log of what was called.
@@ -102,6 +104,28 @@ func TestDispatcherDoesNotTellNewcomersOfOldEvents(t *testing.T) {
 	h.want(t, "old 1", "late 2", "old 3", "late 3")
 }
 
+// News that follow a newcomer are not joined with those before it, of which it is not told.
+func TestDispatcherTellsNewcomersOfWhatFollows(t *testing.T) {
+	for _, c := range []struct {
+		sig         signal
+		first, then int64
+		want        []string
+	}{
+		{sigBytesWritten, 5, 7, []string{"old 5", "old 7", "late 7"}},
+		{sigReadyRead, 0, 0, []string{"old 0", "old 0", "late 0"}},
+	} {
+		var h hall
+		h.mu.Lock()
+		h.hear(c.sig, "old")
+		h.post(event{sig: c.sig, arg: c.first})
+		h.hear(c.sig, "late")
+		h.post(event{sig: c.sig, arg: c.then})
+		h.run(&h.mu, &h)
+		h.want(t, c.want...)
+		h.mu.Unlock()
+	}
+}
+
 func TestDispatcherRunsNestedEventsAfterwards(t *testing.T) {
 	var h hall
 	h.mu.Lock()
@@ -141,6 +165,52 @@ func TestDispatcherSurvivesPanicAndGoexit(t *testing.T) {
 			h.mu.Lock()
 			h.mu.Unlock() //nolint:staticcheck // that it is free is what is tested
 		})
+	}
+}
+
+// A callback that lets its goroutine down keeps none of the others from being told of the same event, and nobody is told twice.
+func TestDispatcherTellsTheOthersOfTheSameEvent(t *testing.T) {
+	for name, leave := range map[string]func(){"panic": func() { panic("deliberate") }, "goexit": runtime.Goexit} {
+		for sig, want := range map[signal][]string{
+			sigDisconnected: {"first 0", "second", "third"}, // alone
+			sigStateChanged: {"first 1", "second", "third", "first 2", "second", "third"},
+		} {
+			t.Run(fmt.Sprint(name, " ", sig), func(t *testing.T) {
+				var h hall
+				told := make(chan struct{}, len(want))
+				h.mu.Lock()
+				h.hear(sig, "first")
+				left := false
+				h.add(sig, func() {
+					h.say("second")
+					if !left {
+						left = true
+						leave()
+					}
+				})
+				h.add(sig, func() { h.say("third"); told <- struct{}{} })
+				switch sig {
+				case sigDisconnected:
+					h.post(event{sig: sig})
+				default:
+					h.post(event{sig: sig, arg: 1})
+					h.post(event{sig: sig, arg: 2})
+				}
+				h.mu.Unlock()
+				go func() {
+					defer func() { recover() }()
+					h.mu.Lock()
+					h.run(&h.mu, &h)
+					h.mu.Unlock()
+				}()
+				for range len(want) / 3 {
+					sockettest.Done(t, "the third is told", told)
+				}
+				h.mu.Lock()
+				h.want(t, want...)
+				h.mu.Unlock()
+			})
+		}
 	}
 }
 

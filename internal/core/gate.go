@@ -40,6 +40,7 @@ type gate struct {
 	prompt    bool   // poll is
 	keeps     bool   // mu is held by the leader while it is at the poller. For the leader's goroutine alone
 	trying    bool   // the leader's try runs
+	moved     bool   // the poller at which the last lead was is not this one any more
 	looks     uint32 // counts what may have changed: events, pokes
 	followers int32
 	limit     *time.Time // the leader's
@@ -144,7 +145,7 @@ func (g *gate) await(limit *time.Time, try func() bool) error {
 }
 
 // verdict returns what a wait fails with whose lead has failed, or nil if it is to go on: somebody wanted the leader to look again, or has given it
-// another limit; or the poller's clock is ahead of ours. mu held.
+// another limit; the poller's clock is ahead of ours; or its poller has gone, of which its try knows more. mu held.
 func (g *gate) verdict(err error, limit *time.Time) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -152,7 +153,7 @@ func (g *gate) verdict(err error, limit *time.Time) error {
 			return os.ErrDeadlineExceeded
 		}
 		g.armed = past
-	case g.poll != nil:
+	case !g.moved:
 		return err
 	}
 	return nil
@@ -191,7 +192,7 @@ func (g *gate) lead(limit *time.Time, step func(uintptr) bool) error {
 		g.mu.Lock()
 	}
 	g.keeps = false
-	g.led, g.limit = false, nil
+	g.led, g.limit, g.moved = false, nil, g.poll != p
 	g.lookAgain()
 	if err != nil && errors.Is(err, os.ErrClosed) {
 		err = net.ErrClosed
@@ -232,13 +233,13 @@ func (g *gate) lookAgain() {
 	}
 }
 
-// awaitRaw waits until f, which is called with the descriptor and without mu, returns true. Control calls a function with the descriptor.
-// mu held, and let go of.
-func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(func(uintptr)) error) error {
+// awaitRaw waits until f, which is called with the descriptor and without mu, returns true. Control calls a function with the descriptor; alive
+// reports whether the gate still is that descriptor's. mu held, and let go of.
+func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(func(uintptr)) error, alive func() bool) error {
 	atLoop := g.loop != nil
 	for {
 		switch {
-		case g.poll == nil && g.loop == nil:
+		case !alive(), g.poll == nil && g.loop == nil:
 			return net.ErrClosed
 		case g.led, g.poll == nil && !g.standStill():
 			looks, done := g.looks, false
@@ -264,18 +265,21 @@ func (g *gate) awaitRaw(limit *time.Time, f func(uintptr) bool, control func(fun
 		var gone error
 		err := g.leadRaw(limit, func(fd uintptr) (done bool) {
 			g.wake()
-			if !atLoop {
+			if !atLoop && fd != noHandle {
 				return f(fd)
 			}
 			gone = control(func(fd uintptr) { done = f(fd) }) // which keeps fd open
 			return done || gone != nil
 		})
-		if err == nil {
-			err = gone
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || expired(*limit) {
+		switch {
+		case err == nil:
+			return gone
+		case g.moved:
+			return net.ErrClosed
+		case !errors.Is(err, os.ErrDeadlineExceeded), expired(*limit):
 			return err
 		}
+		g.armed = past
 	}
 }
 
@@ -340,7 +344,7 @@ func (g *gate) tell() {
 
 // rearm tells of a change of *limit. mu held.
 func (g *gate) rearm(limit *time.Time) {
-	if g.led && g.limit == limit && g.poll != nil {
+	if g.led && g.limit == limit && g.poll != nil && g.armed != past { // else it was poked, and is given the limit when it waits again
 		g.arm(*limit)
 	}
 	g.lookAgain()

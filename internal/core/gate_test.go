@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -325,26 +326,213 @@ func (p *earlyPoller) Prompt() bool             { return true }
 
 // A poller whose clock is ahead does not make the leader spin with the mutex held.
 func TestGatePollerThatIsEarly(t *testing.T) {
-	var mu sync.Mutex
-	var g gate
-	g.init(&mu)
-	p := &earlyPoller{waiting: make(chan struct{})}
-	mu.Lock()
-	g.open(p)
-	mu.Unlock()
-	limit := time.Now().Add(time.Hour)
-	done := make(chan error, 1)
-	go func() {
-		mu.Lock()
-		defer mu.Unlock()
-		done <- g.await(&limit, func() bool { return false })
-	}()
-	<-p.waiting // it was told anew, and waits
-	mu.Lock()
-	g.shut()
-	mu.Unlock()
-	p.waiting <- struct{}{}
-	if err := <-done; err != nil {
-		t.Error(err)
+	for name, wait := range map[string]func(*gate, *time.Time) error{
+		"await": func(g *gate, limit *time.Time) error { return g.await(limit, func() bool { return false }) },
+		"awaitRaw": func(g *gate, limit *time.Time) error {
+			return g.awaitRaw(limit, func(uintptr) bool { return false }, func(f func(uintptr)) error { f(0); return nil }, func() bool { return true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var g gate
+			g.init(&mu)
+			p := &earlyPoller{waiting: make(chan struct{})}
+			mu.Lock()
+			g.open(p)
+			mu.Unlock()
+			limit := time.Now().Add(time.Hour)
+			done := make(chan error, 1)
+			go func() {
+				mu.Lock()
+				defer mu.Unlock()
+				done <- wait(&g, &limit)
+			}()
+			sockettest.Done(t, "it waits, told anew", p.waiting)
+			mu.Lock()
+			g.shut()
+			mu.Unlock()
+			p.waiting <- struct{}{}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A poke that the leader has not come to yet is not undone by a new limit: pollers forget a limit that has passed when they are given another one.
+func TestGatePokeOutlastsANewLimit(t *testing.T) {
+	eachDoor(t, func(t *testing.T, d *door) {
+		stop := false
+		limit := time.Now().Add(time.Hour)
+		leader := make(chan error, 1)
+		go func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			leader <- d.gate.await(&limit, func() bool { return stop })
+		}()
+		d.settle(0)
+		d.mu.Lock()
+		stop = true
+		d.poke()
+		limit = limit.Add(time.Hour)
+		d.rearm(&limit)
+		d.fakePoller.await(func() bool {
+			if !d.fakePoller.limit.Equal(past) {
+				t.Errorf("the poller's limit is %v, and the leader has not looked again", d.fakePoller.limit)
+			}
+			return true
+		})
+		d.poke()
+		d.mu.Unlock()
+		if err := <-leader; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A forgetfulPoller is as forgetful as the runtime's: of what happens before a Wait, and of a limit that has passed when it is given another one.
+type forgetfulPoller struct {
+	mu     sync.Mutex
+	cond   sync.Cond
+	ready  bool
+	limit  time.Time
+	prompt bool
+}
+
+func (p *forgetfulPoller) Prompt() bool { return p.prompt }
+
+func (p *forgetfulPoller) event() {
+	p.mu.Lock()
+	p.ready = true
+	p.mu.Unlock()
+	p.cond.Broadcast()
+}
+
+func (p *forgetfulPoller) SetLimit(t time.Time) error {
+	p.mu.Lock()
+	p.limit = t
+	p.mu.Unlock()
+	p.cond.Broadcast()
+	if !t.IsZero() {
+		time.AfterFunc(time.Until(t), p.cond.Broadcast)
+	}
+	return nil
+}
+
+func (p *forgetfulPoller) Wait(ready func(uintptr) bool) error {
+	jitter()
+	p.mu.Lock()
+	p.ready = false
+	late := expired(p.limit)
+	p.mu.Unlock()
+	if late {
+		return os.ErrDeadlineExceeded
+	}
+	for !ready(0) {
+		jitter()
+		p.mu.Lock()
+		for !p.ready && !expired(p.limit) {
+			p.cond.Wait()
+		}
+		told := p.ready
+		p.ready = false
+		p.mu.Unlock()
+		if !told {
+			return os.ErrDeadlineExceeded
+		}
+	}
+	return nil
+}
+
+// jitter lets others go first, now and then.
+func jitter() {
+	if rand.IntN(3) == 0 {
+		runtime.Gosched()
+	}
+}
+
+// Several wait for different things at one gate, with limits of their own and a common one that changes, and nobody is forgotten.
+func TestGateForgetsNobody(t *testing.T) {
+	forgetful := func(prompt bool) (Poller, func()) {
+		p := &forgetfulPoller{prompt: prompt}
+		p.cond.L = &p.mu
+		return p, p.event
+	}
+	for name, open := range map[string]func() (Poller, func()){
+		"prompt":     func() (Poller, func()) { return forgetful(true) },
+		"not prompt": func() (Poller, func()) { return forgetful(false) },
+		"Waker":      func() (Poller, func()) { w := NewWaker(); return w, w.Tell },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 200 {
+				var mu sync.Mutex
+				var g gate
+				g.init(&mu)
+				p, event := open()
+				mu.Lock()
+				g.open(p)
+				mu.Unlock()
+				var arrived atomic.Int64 // the poller tells of it
+				var changed int64        // under mu: a poke tells of it
+				limit := time.Now().Add(time.Hour)
+				var all sync.WaitGroup
+				for w := range 5 {
+					all.Go(func() {
+						for i := int64(1); i <= 20; i++ {
+							own := time.Now().Add(time.Duration(rand.IntN(200)) * time.Microsecond)
+							mu.Lock()
+							until := &limit
+							if rand.IntN(4) == 0 {
+								until = &own
+							}
+							if (int64(w)+i)%2 == 0 {
+								g.await(until, func() bool { return arrived.Load() >= i })
+							} else {
+								g.await(until, func() bool { return changed >= i })
+							}
+							mu.Unlock()
+						}
+					})
+				}
+				change := func(more int64) {
+					mu.Lock()
+					changed += more
+					g.poke()
+					mu.Unlock()
+				}
+				limitLater := func() {
+					mu.Lock()
+					limit = limit.Add(time.Second)
+					g.rearm(&limit)
+					mu.Unlock()
+				}
+				arrive := func(more int64) {
+					arrived.Add(more)
+					event()
+				}
+				for range 60 {
+					jitter()
+					switch rand.IntN(3) {
+					case 0:
+						change(1)
+					case 1:
+						limitLater()
+					case 2:
+						arrive(1)
+					}
+				}
+				if rand.IntN(2) == 0 {
+					arrive(20)
+					jitter()
+					change(20)
+				} else {
+					change(20)
+					jitter()
+					arrive(20)
+				}
+				limitLater()
+				sockettest.Done(t, "all are told", sockettest.Go(func() bool { all.Wait(); return true }))
+			}
+		})
 	}
 }

@@ -116,15 +116,16 @@ func (c *loopConn) Write(func(fd uintptr) bool) error { return syscall.EINVAL }
 // SetHome has the socket's next connection live on a loop, or, if home is nil, at the runtime's poller. It fails unless it is unconnected.
 func (s *Socket) SetHome(op string, home *Home) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.state != sock.UnconnectedState {
-		return s.newError(op, sock.OperationError, &stateError{s.state})
+		err := s.newError(op, sock.OperationError, &stateError{s.state})
+		s.mu.Unlock()
+		return err
 	}
 	s.home, s.summoned = home, false // what was posted to another loop, which may run no more, does not count
 	if s.flow != nil {
 		s.flow.flushing = false
 	}
-	s.fire()
+	s.unlock()
 	return nil
 }
 

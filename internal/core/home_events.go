@@ -25,7 +25,7 @@ func (s *Socket) Ready(ev loop.Events) {
 	returned := false
 	defer func() {
 		if !returned {
-			s.cb.goOnElsewhere(&s.mu, s)
+			s.cb.goOnElsewhere(&s.mu, s, event{}, nil)
 		}
 	}()
 	h.all.ReadyRead(s)

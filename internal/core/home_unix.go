@@ -72,6 +72,7 @@ func (s *Socket) unstage() int64 {
 		}
 		if s.flow != nil {
 			s.flow.sent += int64(n)
+			s.flow.sends++
 		}
 	}
 	if int(n) < len(out) {

@@ -11,6 +11,7 @@ import (
 type rawConn struct {
 	raw     syscall.RawConn
 	mu      *sync.Mutex
+	alive   func() bool // it is still the object's. mu held
 	in, out rawSide
 }
 
@@ -30,7 +31,7 @@ func (c *rawConn) wait(side rawSide, f func(uintptr) bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return side.gate.awaitRaw(side.deadline, f, c.raw.Control)
+	return side.gate.awaitRaw(side.deadline, f, c.raw.Control, c.alive)
 }
 
 // SyscallConn returns a syscall.RawConn of the connection.
@@ -43,7 +44,8 @@ func (s *Socket) SyscallConn() (syscall.RawConn, error) {
 	raw, err := s.t.SyscallConn()
 	s.lent = true
 	f := s.flows()
-	return &rawConn{raw: raw, mu: &s.mu, in: rawSide{&f.in, &f.readDeadline}, out: rawSide{&f.out, &f.writeDeadline}}, err
+	begun := f.begun
+	return &rawConn{raw: raw, mu: &s.mu, alive: func() bool { return f.begun == begun }, in: rawSide{&f.in, &f.readDeadline}, out: rawSide{&f.out, &f.writeDeadline}}, err
 }
 
 // SyscallConn returns a syscall.RawConn of the listener.
@@ -53,6 +55,7 @@ func (s *Server[T]) SyscallConn(network string) (syscall.RawConn, error) {
 	if s.l == nil {
 		return nil, closedError("syscallconn", network)
 	}
-	raw, err := s.l.SyscallConn()
-	return &rawConn{raw: raw, mu: &s.mu, in: rawSide{&s.gate, &s.deadline}}, err
+	l := s.l
+	raw, err := l.SyscallConn()
+	return &rawConn{raw: raw, mu: &s.mu, alive: func() bool { return s.l == l }, in: rawSide{&s.gate, &s.deadline}}, err
 }

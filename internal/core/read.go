@@ -16,7 +16,8 @@ type readOp struct {
 	recv  func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
 	n     int
 	err   error
-	looks int // how often it has looked for bytes
+	begun uint32 // the flow's
+	looks int    // how often it has looked for bytes
 	try   func() bool
 	step  func(uintptr) bool
 }
@@ -28,7 +29,7 @@ func (o *readOp) init(s *Socket) *readOp {
 	o.step = func(uintptr) (done bool) {
 		g := &s.flow.in
 		g.stepBegins()
-		if o.recv == nil && s.t != nil && s.state == sock.ConnectedState && !s.closed && !s.ended && s.flow.rbuf.len() == 0 {
+		if o.recv == nil && s.t != nil && s.state == sock.ConnectedState && !s.closed && !s.ended && s.flow.rbuf.len() == 0 && s.flow.begun == o.begun {
 			o.looks++
 			o.n, o.err = s.t.Read(o.p)
 			if done = !isAgain(o.err); o.n > 0 {
@@ -48,6 +49,10 @@ func (o *readOp) init(s *Socket) *readOp {
 // look reads if there is anything. mu held.
 func (o *readOp) look() bool {
 	o.looks++
+	if o.s.flow.begun != o.begun {
+		o.n, o.err = 0, o.s.superseded("read")
+		return true
+	}
 	o.n, o.err = o.s.readNow(o.p, o.recv)
 	return !isAgain(o.err)
 }
@@ -136,7 +141,7 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 	default:
 		o = new(readOp).init(s)
 	}
-	o.p, o.recv = p, recv
+	o.p, o.recv, o.begun = p, recv, f.begun
 	// As await does, but here: with one frame more a goroutine that waits would need more than the 2 KiB of stack that it begins with.
 	g, err := &f.in, error(nil)
 	leads := !g.led && g.prompt

@@ -59,6 +59,7 @@ type flow struct {
 	told         int64   // bytes that callbacks have heard of, counted as consumed is
 	waited       int64   // bytes that a wait has told of, counted so
 	limit        int64   // the read buffer's size; 0: no limit
+	begun        uint32  // counts connections and attempts that have begun: what waits for one must not go on at the next
 	reader       *readOp // for the next Read; nil: there was none, or it is at work
 
 	rbuf, wbuf buffer // the bytes in rbuf came before those that the transport still has; wbuf is WriteBuffered's
@@ -66,6 +67,7 @@ type flow struct {
 	writeDeadline time.Time
 	writer        *writeOp // whose bytes are being sent; wbuf must wait
 	sent          int64
+	sends         uint32    // counts what adds to sent
 	watching      bool      // a goroutine waits on behalf of the callbacks
 	flushing      bool      // a goroutine sends wbuf, or timer will start one
 	shutWrite     bool      // CloseWrite once wbuf is empty
@@ -262,6 +264,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 		f.shutWrite, f.broken = false, nil
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
 		f.attempt = nil
+		f.begun++
 	}
 }
 
@@ -321,6 +324,11 @@ func (s *Socket) failCode(op string, code sock.SocketError, cause error) error {
 
 // failTimeout notes that a wait has met its limit. mu held.
 func (s *Socket) failTimeout(op string) error { return s.fail(op, os.ErrDeadlineExceeded) }
+
+// superseded says that the connection that something was begun with has gone, and another one has begun. mu held.
+func (s *Socket) superseded(op string) error {
+	return s.newError(op, sock.OperationError, net.ErrClosed)
+}
 
 // notConnected says why there is no connection to use. mu held.
 func (s *Socket) notConnected(op string) error {

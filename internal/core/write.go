@@ -17,6 +17,8 @@ type writeOp struct {
 	n    int
 	err  error
 	try  func() bool
+
+	begun uint32 // the flow's
 }
 
 func newWriteOp(s *Socket) *writeOp {
@@ -31,6 +33,10 @@ func (o *writeOp) once() bool {
 	s, f := o.s, o.s.flow
 	if f.writer == o && o.n == len(o.p) {
 		return true // all was sent before the end
+	}
+	if f.begun != o.begun {
+		o.err = s.superseded("write")
+		return true
 	}
 	if s.t == nil || s.state != sock.ConnectedState {
 		o.err = s.notConnected("write")
@@ -105,7 +111,7 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 	if f.spare = nil; o == nil {
 		o = newWriteOp(s)
 	}
-	o.p, o.send, o.n = p, send, sent
+	o.p, o.send, o.n, o.begun = p, send, sent, f.begun
 	var err error
 	if f.out.led || !f.writeDeadline.IsZero() || !o.once() {
 		err = f.out.await(&f.writeDeadline, o.try)
@@ -113,8 +119,9 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 	n := o.n
 	if err == nil {
 		err = o.err
-	} else if t, ok := s.t.(pledger); ok && f.writer == o {
-		n += t.Pledge()
+	}
+	if t, ok := s.t.(pledger); ok && err != nil && f.writer == o && f.begun == o.begun {
+		n += t.Pledge() // or what follows would take these bytes for its own
 	}
 	o.p, o.send, o.n, o.err = nil, nil, 0, nil
 	f.spare = o
@@ -195,6 +202,8 @@ func (s *Socket) flushNow() (sent int64, err error) {
 	}
 	if sent > 0 {
 		f.sent += sent
+		f.sends++
+		f.out.tell()
 		s.post(event{sig: sigBytesWritten, arg: sent})
 	}
 	if f.wbuf.len() == 0 && f.shutWrite {
@@ -321,9 +330,16 @@ func (s *Socket) BytesToWrite() int64 {
 
 // WaitBytesWritten waits until some of what WriteBuffered holds is sent.
 func (s *Socket) WaitBytesWritten(timeout time.Duration) error {
-	const op = "wait for bytesWritten"
 	s.mu.Lock()
-	defer s.unlock()
+	err := s.waitBytesWritten(timeout)
+	s.unlock()
+	return err
+}
+
+// waitBytesWritten is WaitBytesWritten. mu held, and let go of while callbacks run: to unlock it in a deferred call would be too much after one that
+// does not return.
+func (s *Socket) waitBytesWritten(timeout time.Duration) error {
+	const op = "wait for bytesWritten"
 	f := s.flows()
 	s.unstage()
 	if f.sent > 0 { // in the background, since the last bytes were queued: the wait comes late
@@ -336,27 +352,28 @@ func (s *Socket) WaitBytesWritten(timeout time.Duration) error {
 	if f.wbuf.len() == 0 {
 		return s.newError(op, sock.OperationError, errNothing)
 	}
-	epoch := s.epoch
+	epoch, begun, sends := s.epoch, f.begun, f.sends
 	var failed error
 	err := f.out.wait(limitAfter(timeout), func() bool {
-		if s.epoch != epoch || s.t == nil || f.sent > 0 || f.wbuf.len() == 0 {
+		if s.epoch != epoch || s.t == nil || f.sends != sends || f.wbuf.len() == 0 {
 			return true
 		}
 		_, failed = s.flushNow()
-		return f.sent > 0 || failed != nil
+		return f.sends != sends || failed != nil
 	})
+	sent := f.sends != sends // by whoever was first
 	switch {
+	case f.begun != begun:
+		return s.superseded(op)
+	case sent:
+		f.sent = 0
 	case err != nil:
 		return s.failTimeout(op)
-	case s.epoch == epoch && (f.sent > 0 || failed != nil):
-		sent := f.sent
-		f.sent = 0
+	}
+	if s.epoch == epoch {
 		s.flushed(failed)
-		if sent > 0 {
-			return nil
-		}
-	case f.sent > 0:
-		f.sent = 0
+	}
+	if sent {
 		return nil
 	}
 	return s.endError(op)

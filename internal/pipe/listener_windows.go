@@ -25,7 +25,7 @@ type Listener struct {
 	name   *uint16
 	sa     *windows.SecurityAttributes
 	event  windows.Handle // set when a client has connected
-	signal func()         // called then, by the goroutine that waits for the event
+	signal func()         // called then; it does not wait
 	ended  chan struct{}  // closed when that has gone
 
 	mu        sync.Mutex
@@ -40,7 +40,7 @@ type instance struct {
 	connected bool // at once
 }
 
-// Listen makes a pipe. Signal is called whenever Accept may find a client, until Close.
+// Listen makes a pipe. Signal, which must not wait, nor call the Listener, is called whenever Accept may find a client, until Close.
 func Listen(path string, c Config, signal func()) (*Listener, error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
@@ -119,7 +119,8 @@ func (l *Listener) Accept() (windows.Handle, error) {
 	if l.closed {
 		return 0, syscall.EINVAL
 	}
-	// Beginning to wait resets the event. So who has connected is looked for among all of them, each time.
+	// Beginning to wait resets the event, which may have told of another client. So who has connected is looked for among all of them, each
+	// time, and after each newcomer once more.
 	for i := 0; i < len(l.instances); i++ {
 		in := l.instances[i]
 		switch err := in.result(); err {
@@ -130,6 +131,7 @@ func (l *Listener) Accept() (windows.Handle, error) {
 				return 0, err
 			}
 			l.remove(i)
+			l.signal()
 			return in.h, nil
 		default:
 			// The thread that had made it wait has ended, or this instance is of no more use. Another one takes its place.
@@ -137,6 +139,7 @@ func (l *Listener) Accept() (windows.Handle, error) {
 				return 0, err
 			}
 			l.remove(i)
+			l.signal()
 			windows.CloseHandle(in.h)
 			i--
 		}
