@@ -340,3 +340,31 @@ func TestConnRawOfAConnectionThatHasGone(t *testing.T) {
 		t.Error("Control does not fail")
 	}
 }
+
+// What a raw connection calls may call the socket, whatever others do with that meanwhile.
+func TestConnRawMayCallTheSocket(t *testing.T) {
+	c, _ := pair(t)
+	raw, err := c.SyscallConn()
+	must(t, err)
+	others, stop := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(others)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				c.BytesAvailable()
+			}
+		}
+	}()
+	sockettest.Done(t, "all calls return", sockettest.Go(func() bool {
+		for range 3000 {
+			raw.Write(func(uintptr) bool { c.State(); return true })
+			raw.Control(func(uintptr) { c.State() })
+		}
+		return true
+	}))
+	close(stop)
+	<-others
+}

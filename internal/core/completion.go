@@ -48,6 +48,8 @@ type completionTransport struct {
 	mu     sync.Mutex
 	dev    Device
 	closed bool
+	gone   bool // the device is closed, too
+	users  int  // of its handle, without mu: it is closed when they are done
 
 	held   buffer
 	end    error  // why nothing comes after held
@@ -59,6 +61,7 @@ type completionTransport struct {
 	size    int              // of that
 	sending bool
 	pledged bool  // it was counted
+	kept    bool  // and Close waits for it
 	sentNow int   // how much was sent and not counted yet
 	failed  error // why no more can be sent
 }
@@ -167,25 +170,32 @@ func (t *completionTransport) Write(p []byte) (int, error) {
 	t.size = copy(t.chunk[:], p)
 	n, pending, err := t.dev.Send(t.chunk[:t.size], t.sent)
 	if pending {
-		t.sending, t.pledged = true, false
+		t.sending, t.pledged, t.kept = true, false, false
 		return 0, ErrAgain
 	}
 	t.release()
 	return n, err
 }
 
-// Pledge returns how many of the bytes that Write could not say were sent will be, or were: who gives up writing has to count them, and
-// they are not to be written again.
-func (t *completionTransport) Pledge() int {
+// Pledge implements pledger: the bytes are not to be written again.
+func (t *completionTransport) Pledge(keep bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sending && !t.pledged {
-		t.pledged = true
-		return t.size
+		if t.pledged, t.kept = true, keep; keep {
+			return t.size
+		}
 	}
 	n := t.sentNow
 	t.sentNow = 0
 	return n
+}
+
+// Recant implements pledger.
+func (t *completionTransport) Recant() {
+	t.mu.Lock()
+	t.kept = false
+	t.mu.Unlock()
 }
 
 // sent is told when the device is done with the chunk.
@@ -197,8 +207,8 @@ func (t *completionTransport) sent(n int, err error) {
 	}
 	t.release()
 	ending := t.ending
-	if t.closed && t.pledged {
-		t.dev.Close()
+	if t.closed {
+		t.closeUnused()
 	}
 	t.mu.Unlock()
 	t.out.Tell()
@@ -304,9 +314,15 @@ func (t *completionTransport) Close() error {
 	t.in.Shut()
 	t.out.Shut()
 	t.held.reset()
-	if t.sending && t.pledged {
-		return nil // sent closes the device
+	return t.closeUnused()
+}
+
+// closeUnused closes the device, unless it is still needed; then whoever needs it calls this again. mu held.
+func (t *completionTransport) closeUnused() error {
+	if t.users > 0 || t.sending && t.kept || t.gone {
+		return nil
 	}
+	t.gone = true
 	return t.dev.Close()
 }
 
@@ -321,10 +337,19 @@ type completionRaw completionTransport
 
 // Control implements syscall.RawConn.
 func (r *completionRaw) Control(f func(fd uintptr)) error {
-	return (*completionTransport)(r).control(func(dev Device) error {
-		f(dev.Fd())
-		return nil
-	})
+	t := (*completionTransport)(r)
+	if err := t.control(func(Device) error { t.users++; return nil }); err != nil {
+		return err
+	}
+	defer func() { // also if f panics
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.users--; t.closed {
+			t.closeUnused()
+		}
+	}()
+	f(t.dev.Fd()) // without mu: it may call the socket, whose calls come here with the socket's
+	return nil
 }
 
 // Read implements syscall.RawConn.

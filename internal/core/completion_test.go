@@ -281,8 +281,8 @@ func TestCompletionWriteOfNothing(t *testing.T) {
 	}
 }
 
-// adopted returns a Socket at one end of a connection in memory, and what is at the other.
-func adopted(t *testing.T) (*Socket, *completionTransport) {
+// adopted returns a Socket at one end of a connection in memory, with its device, and what is at the other.
+func adopted(t *testing.T) (*Socket, *fakeDevice, *completionTransport) {
 	t.Helper()
 	a, b := newFakeDevices()
 	s, peer := new(Socket), NewCompletionTransport(b)
@@ -293,7 +293,19 @@ func adopted(t *testing.T) (*Socket, *completionTransport) {
 		s.Abort()
 		peer.Close()
 	})
-	return s, peer.(*completionTransport)
+	return s, a, peer.(*completionTransport)
+}
+
+// writing starts a Write that has to wait, of 5000 times "w", and returns where its result comes.
+func writing(t *testing.T, s *Socket) <-chan int {
+	t.Helper()
+	wrote := sockettest.Go(func() int { n, _ := s.Write(bytes.Repeat([]byte("w"), 5000)); return n })
+	sockettest.Eventually(t, "the Write waits", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.flow != nil && s.flow.out.led
+	})
+	return wrote
 }
 
 // drain returns all that comes from a connection until it ends.
@@ -316,13 +328,8 @@ func drain(tr *completionTransport) <-chan []byte {
 // A Write that Disconnect ends leaves bytes under way, which do not count as those of WriteBuffered: all of these still go.
 func TestCompletionDisconnectDuringAWriteKeepsWhatIsBuffered(t *testing.T) {
 	for _, n := range []int{10, 8000} { // less than is under way, and more
-		s, peer := adopted(t)
-		wrote := sockettest.Go(func() int { n, _ := s.Write(bytes.Repeat([]byte("w"), 5000)); return n })
-		sockettest.Eventually(t, "the Write waits", func() bool {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.flow != nil && s.flow.out.led
-		})
+		s, _, peer := adopted(t)
+		wrote := writing(t, s)
 		tail := bytes.Repeat([]byte("b"), n)
 		if _, err := s.WriteBuffered(tail); err != nil {
 			t.Fatal(err)
@@ -333,6 +340,64 @@ func TestCompletionDisconnectDuringAWriteKeepsWhatIsBuffered(t *testing.T) {
 		if want := append(bytes.Repeat([]byte("w"), written), tail...); !bytes.Equal(got, want) {
 			t.Errorf("the peer has got %d bytes, %d of them buffered; want %d and %d", len(got), bytes.Count(got, []byte("b")), len(want), n)
 		}
+	}
+}
+
+// So do bytes that a callback writes when the Write has ended already.
+func TestCompletionDisconnectDuringAWriteKeepsWhatACallbackWrites(t *testing.T) {
+	s, _, peer := adopted(t)
+	ended := make(chan struct{})
+	s.OnStateChanged(func(state sock.State) {
+		if state == sock.ClosingState {
+			sockettest.Done(t, "the Write has ended", ended)
+			s.WriteBuffered([]byte("tail"))
+		}
+	})
+	wrote := writing(t, s)
+	go func() {
+		<-wrote
+		close(ended)
+	}()
+	s.Disconnect()
+	if got := sockettest.Done(t, "the connection ends", drain(peer)); !bytes.HasSuffix(got, []byte("wtail")) {
+		t.Errorf("the peer has got %d bytes, and not the last ones", len(got))
+	}
+}
+
+// What a Write has under way keeps nothing open once the connection is not wanted any more.
+func TestCompletionEndDuringAWriteClosesTheDevice(t *testing.T) {
+	for name, end := range map[string]func(s *Socket, ended <-chan int){
+		"Close": func(s *Socket, _ <-chan int) { s.Close() },
+		"Close, with a callback": func(s *Socket, ended <-chan int) {
+			s.OnStateChanged(func(sock.State) { <-ended })
+			s.Close()
+		},
+		"Disconnect and Abort": func(s *Socket, ended <-chan int) {
+			s.WriteBuffered([]byte("tail"))
+			s.Disconnect()
+			<-ended
+			s.Abort()
+		},
+		"Abort after a deadline": func(s *Socket, ended <-chan int) {
+			s.SetWriteDeadline(time.Now())
+			<-ended
+			s.Abort()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dev, _ := adopted(t)
+			wrote, ended := writing(t, s), make(chan int)
+			go func() {
+				<-wrote
+				close(ended)
+			}()
+			end(s, ended)
+			dev.mu.Lock()
+			defer dev.mu.Unlock()
+			if !dev.shut {
+				t.Error("the device is open still")
+			}
+		})
 	}
 }
 

@@ -150,6 +150,9 @@ func (s *Socket) Abort() {
 	}
 	if !s.giveUp() && (s.state == sock.ConnectedState || s.state == sock.ClosingState) {
 		s.ended = false
+		if t, ok := s.t.(pledger); ok {
+			t.Recant()
+		}
 		s.finish()
 	}
 	s.unlock()

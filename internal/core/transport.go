@@ -33,9 +33,13 @@ const (
 	outward
 )
 
-// A pledger is a Transport that may be sending bytes of which Write has said ErrAgain. Pledge returns how many of them count as sent when
-// whoever wrote them gives up.
-type pledger interface{ Pledge() int }
+// A pledger is a Transport that may be sending bytes of which Write has said ErrAgain. When whoever wrote them gives up, they are nobody's any more.
+type pledger interface {
+	// Pledge returns how many of these bytes count as sent. If they are to be kept Close waits until they are, and they all count.
+	Pledge(keep bool) int
+	// Recant has Close wait for nothing.
+	Recant()
+}
 
 // A wholeTransport may have no directions that end one by one; Whole says why then.
 type wholeTransport interface{ Whole() error }

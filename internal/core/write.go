@@ -121,7 +121,8 @@ func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error
 		err = o.err
 	}
 	if t, ok := s.t.(pledger); ok && err != nil && f.writer == o && f.begun == o.begun {
-		n += t.Pledge() // or what follows would take these bytes for its own
+		// Or what follows would take these bytes for its own. With the connection they go, too, unless more has to be sent.
+		n += t.Pledge(o.err == nil || f.wbuf.len() > 0)
 	}
 	o.p, o.send, o.n, o.err = nil, nil, 0, nil
 	f.spare = o
