@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -341,9 +342,28 @@ func TestConnRawOfAConnectionThatHasGone(t *testing.T) {
 	}
 }
 
-// What a raw connection calls may call the socket, whatever others do with that meanwhile.
 func TestConnRawMayCallTheSocket(t *testing.T) {
 	c, _ := pair(t)
+	rawMayCallTheSocket(t, c)
+}
+
+func TestLoopRawMayCallTheSocket(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	c, _ := loopPair(t, l)
+	raw := rawMayCallTheSocket(t, c)
+	must(t, raw.Control(func(uintptr) { // twice, and the connection ends meanwhile
+		must(t, raw.Control(func(uintptr) { c.Abort() }))
+		wantState(t, c, sock.UnconnectedState)
+	}))
+	if err := raw.Control(func(uintptr) {}); err == nil {
+		t.Error("Control of a connection that has gone does not fail")
+	}
+}
+
+// rawMayCallTheSocket tests that what a raw connection calls may call the socket, whatever others do with that meanwhile.
+func rawMayCallTheSocket(t *testing.T, c *local.Socket) syscall.RawConn {
+	t.Helper()
 	raw, err := c.SyscallConn()
 	must(t, err)
 	others, stop := make(chan struct{}), make(chan struct{})
@@ -359,7 +379,7 @@ func TestConnRawMayCallTheSocket(t *testing.T) {
 		}
 	}()
 	sockettest.Done(t, "all calls return", sockettest.Go(func() bool {
-		for range 3000 {
+		for range 1000 {
 			raw.Write(func(uintptr) bool { c.State(); return true })
 			raw.Control(func(uintptr) { c.State() })
 		}
@@ -367,4 +387,5 @@ func TestConnRawMayCallTheSocket(t *testing.T) {
 	}))
 	close(stop)
 	<-others
+	return raw
 }

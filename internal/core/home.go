@@ -91,22 +91,44 @@ func (t *loopSide) Fd() uintptr               { return uintptr(t.fd - 1) }
 func (t *loopSide) Close() error              { return nil } // leave closes
 
 func (t *loopSide) SyscallConn() (syscall.RawConn, error) {
-	return &loopConn{(*Socket)(t), t.epoch}, nil
+	f := (*Socket)(t).flows()
+	if f.hold == nil {
+		f.hold = new(hold)
+	}
+	return &loopConn{(*Socket)(t), f.hold, t.epoch}, nil
+}
+
+// A hold keeps a descriptor at a loop open while functions use it that may also call the socket. The socket's mu guards it.
+type hold struct {
+	users int
+	left  bool // the connection has ended: the last user closes the descriptor
 }
 
 // A loopConn is the raw connection of a socket at a loop. To wait there are the gates.
 type loopConn struct {
 	s     *Socket
+	hold  *hold
 	epoch uint32
 }
 
 func (c *loopConn) Control(f func(fd uintptr)) error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if c.s.t == nil || c.s.epoch != c.epoch {
-		return c.s.notConnected("control")
+	s := c.s
+	s.mu.Lock()
+	if s.t == nil || s.epoch != c.epoch {
+		defer s.mu.Unlock()
+		return s.notConnected("control")
 	}
-	f(c.s.t.Fd())
+	fd := s.t.Fd()
+	c.hold.users++
+	s.mu.Unlock()
+	defer func() { // also if f panics
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if c.hold.users--; c.hold.users == 0 && c.hold.left {
+			sock.FromFd(fd).Close()
+		}
+	}()
+	f(fd)
 	return nil
 }
 
@@ -149,9 +171,13 @@ func (s *Socket) settle(fd int) error {
 
 // leave takes the socket from the loop and closes its descriptor. mu held.
 func (s *Socket) leave() {
-	fd := int(s.fd - 1)
-	s.home.loop.Unregister(s.watch, uintptr(fd), s.lent)
-	sock.FromFd(uintptr(fd)).Close()
+	fd := uintptr(s.fd - 1)
+	s.home.loop.Unregister(s.watch, fd, s.lent)
+	if f := s.flow; f != nil && f.hold != nil && f.hold.users > 0 {
+		f.hold.left = true
+	} else {
+		sock.FromFd(fd).Close()
+	}
 	s.fd, s.staged = 0, false
 }
 

@@ -81,6 +81,7 @@ type flow struct {
 	timer  *time.Timer // of flushing
 	broken error       // why wbuf could not be sent while the loop stood still
 	expiry *time.Timer // of the write deadline, at a loop
+	hold   *hold       // of the descriptor, at a loop; nil: nobody has a raw connection
 
 	attempt *attempt
 }
@@ -263,7 +264,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 		f.consumed, f.told, f.waited, f.sent = 0, 0, 0, 0
 		f.shutWrite, f.broken = false, nil
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
-		f.attempt = nil
+		f.attempt, f.hold = nil, nil
 		f.begun++
 	}
 }
