@@ -488,3 +488,40 @@ func TestHandlerThatTakesADescriptor(t *testing.T) {
 		})
 	}
 }
+
+// A descriptor may have duplicates: the loop forgets the connection all the same when that ends.
+func TestLoopDescriptorThatHasADuplicate(t *testing.T) {
+	l := newLoop(t)
+	run(t, l)
+	fd, peer := rawPair(t)
+	defer unix.Close(fd)
+	defer unix.Close(peer)
+	for range 2 { // the second time under the same number
+		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 800)
+		must(t, err)
+		c := loopSocket(t, l)
+		must(t, c.SetSocketDescriptor(sock.FromFd(uintptr(d)), sock.ConnectedState, 0))
+		c.Abort()
+	}
+}
+
+// A descriptor that a loop does not take stays the caller's, and a connection of package net does, too.
+func TestLoopDescriptorThatIsRefused(t *testing.T) {
+	l := newLoop(t)
+	must(t, l.Close())
+	fd, peer := rawPair(t)
+	defer unix.Close(peer)
+	wantIs(t, "SetSocketDescriptor", loopSocket(t, l).SetSocketDescriptor(sock.FromFd(uintptr(fd)), sock.ConnectedState, 0), sock.OperationError)
+	if !isOpen(fd) {
+		t.Error("the descriptor was closed")
+	}
+	file := os.NewFile(uintptr(fd), "pair")
+	conn, err := net.FileConn(file)
+	must(t, err)
+	must(t, file.Close())
+	defer conn.Close()
+	wantIs(t, "SetSocketDescriptor", loopSocket(t, l).SetSocketDescriptor(sock.FromConn(conn), sock.ConnectedState, 0), sock.OperationError)
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Errorf("the connection was closed: %v", err)
+	}
+}

@@ -39,8 +39,10 @@ func (o listenOptions) group() int    { return -1 }
 func removeSocket(string) error { return errUnsupported }
 func removeStale(string) error  { return errUnsupported }
 
-func take(sock.Descriptor) (core.Transport, *endpoint, error) { return nil, nil, errUnsupported }
-func addressOf(uintptr, bool) (net.Addr, error)               { return nil, errUnsupported }
+func take(sock.Descriptor) (core.Transport, *endpoint, bool, error) {
+	return nil, nil, false, errUnsupported
+}
+func addressOf(uintptr, bool) (net.Addr, error) { return nil, errUnsupported }
 
 func (l *listener) Network() string                       { return network }
 func (l *listener) Addr() net.Addr                        { return l.ends.addr }

@@ -325,15 +325,13 @@ func dial(p place) (core.Transport, error) {
 	return nil, cause
 }
 
-// take makes a transport of a descriptor that somebody else has connected, and says where it leads. After an error the descriptor is
-// still the caller's.
-func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
+// take makes a transport of a descriptor that somebody else has connected, or of a copy if it is another package's, and says where it leads. The
+// descriptor is still the caller's.
+func take(d sock.Descriptor) (t core.Transport, end *endpoint, copied bool, err error) {
 	if !d.IsValid() || d.IsLent() {
-		return nil, nil, errNotOurs
+		return nil, nil, false, errNotOurs
 	}
 	var fd int
-	var end *endpoint
-	var err error
 	control := d.Control(func(h uintptr) {
 		fd = int(h)
 		if err = sysfd.CheckStream(fd, false, unix.AF_UNIX); err != nil {
@@ -346,26 +344,24 @@ func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
 			return
 		}
 		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate
+			copied = true
 			fd, err = sysfd.Dup(fd)
 		}
 	})
 	switch {
 	case control != nil:
-		return nil, nil, control
+		return nil, nil, false, control
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	if err := sysfd.Prepare(fd); err != nil {
-		return nil, nil, err
+		if copied {
+			sysfd.Close(fd)
+		}
+		return nil, nil, false, err
 	}
-	t, err := core.NewTransport(fd)
-	if err != nil {
-		return nil, nil, err
-	}
-	if d != sock.FromFd(uintptr(fd)) {
-		d.Close()
-	}
-	return t, end, nil
+	t, err = core.NewTransport(fd)
+	return t, end, copied, err
 }
 
 // describe says where a connected socket leads: to a server that has a name, or from one that has accepted it.

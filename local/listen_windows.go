@@ -125,24 +125,24 @@ func dial(p place) (core.Transport, error) {
 
 // take makes a transport of a handle that somebody else has opened, and says where it leads. After an error the descriptor is still the
 // caller's.
-func take(d sock.Descriptor) (core.Transport, *endpoint, error) {
+func take(d sock.Descriptor) (t core.Transport, end *endpoint, copied bool, err error) {
 	if !d.IsValid() || d.IsLent() {
-		return nil, nil, core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
+		return nil, nil, false, core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
 	}
 	fd, ok := d.Fd()
 	if !ok || d != sock.FromFd(fd) {
-		return nil, nil, core.Because("the descriptor is of another package's connection, whose handle cannot be shared", sock.UnsupportedSocketOperationError)
+		return nil, nil, false, core.Because("the descriptor is of another package's connection, whose handle cannot be shared", sock.UnsupportedSocketOperationError)
 	}
 	server, err := pipe.IsServer(windows.Handle(fd))
 	if err != nil {
-		return nil, nil, core.Because("the descriptor is no pipe's handle: "+err.Error(), sock.UnsupportedSocketOperationError, err)
+		return nil, nil, false, core.Because("the descriptor is no pipe's handle: "+err.Error(), sock.UnsupportedSocketOperationError, err)
 	}
-	t, err := core.NewTransport(int(fd))
+	t, err = core.NewTransport(int(fd))
 	if err != nil {
-		return nil, nil, core.Because("the handle was not opened for overlapped operations, or belongs to a completion port: "+err.Error(),
+		return nil, nil, false, core.Because("the handle was not opened for overlapped operations, or belongs to a completion port: "+err.Error(),
 			sock.UnsupportedSocketOperationError, err)
 	}
-	return t, endpointOf(pipe.NameOf(windows.Handle(fd)), server), nil
+	return t, endpointOf(pipe.NameOf(windows.Handle(fd)), server), false, nil
 }
 
 // addressOf returns one end's address. Clients have none.

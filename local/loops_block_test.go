@@ -212,3 +212,42 @@ func TestLoopBeginsToRunBesideARead(t *testing.T) {
 		stop()
 	}
 }
+
+// A callback that waits for the answer to what it has written gets one: the wait sends that first.
+func TestLoopWaitSendsWhatTheCallbackHasWritten(t *testing.T) {
+	for name, wait := range map[string]func(c *local.Socket) error{
+		"WaitForReadyRead":    func(c *local.Socket) error { return c.WaitForReadyRead(sockettest.Long()) },
+		"WaitForDisconnected": func(c *local.Socket) error { return c.WaitForDisconnected(sockettest.Long()) },
+		"Read": func(c *local.Socket) error {
+			c.SetReadDeadline(time.Now().Add(sockettest.Long()))
+			_, err := c.Read(make([]byte, 10))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			run(t, l)
+			c, peer := loopPair(t, l)
+			waited := make(chan error, 1)
+			var once sync.Once
+			c.OnReadyRead(func() {
+				once.Do(func() {
+					c.ReadAvailable(make([]byte, 100))
+					c.WriteBuffered([]byte("request"))
+					waited <- wait(c)
+				})
+			})
+			peer.Write([]byte("go"))
+			peer.SetReadDeadline(time.Now().Add(sockettest.Long() / 2))
+			if _, err := io.ReadFull(peer, make([]byte, len("request"))); err != nil {
+				t.Errorf("the peer has no request: %v", err)
+			}
+			if name == "WaitForDisconnected" {
+				peer.Close()
+			} else {
+				peer.Write([]byte("answer"))
+			}
+			must(t, sockettest.Done(t, "the wait returns", waited))
+		})
+	}
+}

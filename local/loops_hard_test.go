@@ -343,6 +343,54 @@ func TestLoopIsExchanged(t *testing.T) {
 	}
 }
 
+// A callback that moves its socket, or during which that is moved, leaves to the new loop what follows.
+func TestLoopIsExchangedByACallback(t *testing.T) {
+	for name, byItself := range map[string]bool{"by itself": true, "by another goroutine": false} {
+		t.Run(name, func(t *testing.T) {
+			first, second := newLoop(t), newLoop(t)
+			run(t, first)
+			run(t, second)
+			srv := listen(t)
+			c, peer := loopPair(t, first)
+			began, goOn := make(chan struct{}), make(chan struct{})
+			told := make(chan bool, 10)
+			move := func() {
+				c.Abort()
+				must(t, c.SetLoop(second))
+				must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+			}
+			var once sync.Once
+			moved := false
+			c.OnReadyRead(func() {
+				if moved {
+					told <- second.OnLoop()
+					return
+				}
+				moved = true
+				if byItself {
+					move()
+				}
+				close(began)
+				<-goOn
+			})
+			c.OnConnected(func() { once.Do(func() { told <- second.OnLoop() }) })
+			peer.Write([]byte("x"))
+			sockettest.Done(t, "the callback runs", began)
+			if !byItself {
+				move()
+			}
+			next(t, srv).Write([]byte("y"))
+			sockettest.Stays(t, "callbacks run one at a time", func() bool { return len(told) == 0 })
+			close(goOn)
+			for _, what := range []string{"OnConnected", "OnReadyRead"} {
+				if !sockettest.Done(t, what, told) {
+					t.Errorf("%s is called on the loop that the socket has left", what)
+				}
+			}
+		})
+	}
+}
+
 // What was posted to a loop before the socket was moved tells nothing there.
 func TestLoopIsExchangedWhileBusy(t *testing.T) {
 	first, second := newLoop(t), newLoop(t)

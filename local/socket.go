@@ -371,9 +371,12 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 	if s.core.State() != sock.UnconnectedState {
 		return opError(op, nil, core.Because("the socket has a connection: disconnect or abort it first", sock.OperationError, syscall.EISCONN))
 	}
-	t, end, err := take(d)
+	t, end, copied, err := take(d)
 	if err != nil {
 		return opError(op, nil, err)
+	}
+	if copied {
+		return s.core.AdoptCopy(op, end, t, mode, d)
 	}
 	return s.core.Adopt(op, end, t, mode)
 }

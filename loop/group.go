@@ -45,7 +45,7 @@ func (g *Group) Next() *Loop {
 
 // Run runs each loop on a goroutine of its own, and returns when all have ended: because ctx has ended, whose cause it returns, or because
 // of Close, when it returns nil. If one loop ends for another reason, the others end too, and Run says why: a loop has failed, runs
-// already, was closed before, or a callback has called runtime.Goexit. A panic in a callback ends the program, as in any goroutine.
+// already, was closed before or by itself meanwhile, or a callback has called runtime.Goexit. A panic in a callback ends the program, as in any goroutine.
 func (g *Group) Run(ctx context.Context) error {
 	if len(g.loops) == 0 {
 		return newError("run loops", sock.OperationError, errors.New("the group was not made by NewGroup"))
@@ -60,7 +60,9 @@ func (g *Group) Run(ctx context.Context) error {
 		go func() {
 			err := newError("run loop", sock.OperationError, errors.New("a callback has ended its goroutine"))
 			defer func() { ended <- err }()
-			err = l.Run(ctx)
+			if err = l.Run(ctx); err == nil && !g.closed.Load() { // it was closed alone, and the others still count on it
+				err = closedError("run loop")
+			}
 		}()
 	}
 	var first error

@@ -196,8 +196,10 @@ func (l *Loop) look() (slept bool, err error) {
 	l.yield()
 	l.yield()
 	timeout := l.untilDue()
-	if timeout == 0 {
-		return false, nil
+	if timeout == 0 { // descriptors have their turn all the same
+		l.end, err = l.poller.Poll(l.ready[:])
+		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
+		return false, err
 	}
 	l.asleep.Store(true)
 	if !l.news.Load() {

@@ -58,6 +58,9 @@ func (n *Notifier) SetEvents(on Events) error {
 	if n.l == nil || n.closed {
 		return newError(opWatch, sock.OperationError, errors.New("the notifier is closed"))
 	}
+	if n.l.closed.Load() {
+		return closedError(opWatch)
+	}
 	return n.set(on)
 }
 

@@ -190,6 +190,17 @@ func TestGroupEndsAsOne(t *testing.T) {
 			t.Errorf("Run again: %v; want the context's error", err)
 		}
 	})
+	t.Run("one loop is closed", func(t *testing.T) {
+		g, err := loop.NewGroup(3)
+		must(t, err)
+		defer g.Close()
+		ended := sockettest.Go(func() error { return g.Run(context.Background()) })
+		l := g.Next()
+		on(t, l, func() { l.Close() })
+		if err := sockettest.Done(t, "Run returns", ended); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Run: %v; want net.ErrClosed", err)
+		}
+	})
 	t.Run("it runs already", func(t *testing.T) {
 		g, err := loop.NewGroup(2)
 		must(t, err)

@@ -304,6 +304,23 @@ func TestPausedNotifier(t *testing.T) {
 	})
 }
 
+func TestNotifierOfAClosedLoop(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		fds := pair(t)
+		defer unix.Close(fds[0])
+		defer unix.Close(fds[1])
+		n, err := l.Notify(uintptr(fds[0]), loop.Readable, func(loop.Events) {})
+		must(t, err)
+		must(t, l.Close())
+		for _, on := range []loop.Events{0, loop.Readable, loop.Writable} {
+			if err := n.SetEvents(on); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("SetEvents(%d): %v; want net.ErrClosed", on, err)
+			}
+		}
+		must(t, n.Close())
+	})
+}
+
 // The loop's end, in the middle of what it has to tell, is the end of that.
 func TestCloseForgetsHandlers(t *testing.T) {
 	each(t, func(t *testing.T, l *loop.Loop) {

@@ -3,6 +3,7 @@
 package loop_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -174,5 +175,35 @@ func TestEventsReachTheirHandlers(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+}
+
+// Timers of no time that start themselves again keep no descriptor from its turn.
+func TestTimersOfNoTimeAndDescriptors(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		fds := pair(t)
+		defer unix.Close(fds[0])
+		defer unix.Close(fds[1])
+		const before = 50
+		fired, told := 0, -1
+		_, err := l.Notify(uintptr(fds[0]), loop.Readable, func(loop.Events) {
+			told = fired
+			l.Close()
+		})
+		must(t, err)
+		for range 2 {
+			var again func()
+			again = func() {
+				if fired++; fired == before {
+					unix.Write(fds[1], []byte{0})
+				}
+				l.AfterFunc(0, again)
+			}
+			l.AfterFunc(0, again)
+		}
+		must(t, l.Run(context.Background()))
+		if told-before > 8 { // two a turn
+			t.Errorf("a descriptor has waited for %d timers", told-before)
+		}
 	})
 }

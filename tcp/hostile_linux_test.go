@@ -197,3 +197,30 @@ func TestHostileResetBeforeABigWrite(t *testing.T) {
 	close(reset)
 	wantIs(t, "what is told", sockettest.Done(t, "the end is told", told), syscall.ECONNRESET)
 }
+
+// That there is an urgent byte, at which reads stop, is known also if nobody listened when it came. Here it is a byte of the stream.
+func TestLoopBytesBehindAnUrgentOneThatNobodyHeard(t *testing.T) {
+	g := runLoops(t, 1)
+	srv := new(tcp.Server)
+	srv.SetLoops(g)
+	listenWith(t, srv)
+	peer := dial(t, srv)
+	c := next(t, srv)
+	peer.Write([]byte("before"))
+	control(t, peer, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+	peer.Write([]byte("after"))
+	for range 2 {
+		turned := make(chan struct{})
+		g.Next().Post(func() { close(turned) })
+		sockettest.Done(t, "the loop turns", turned)
+	}
+	got := make(chan string, 10)
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		n, _ := c.ReadAvailable(b)
+		got <- string(b[:n])
+	})
+	for all := ""; all != "before!after"; {
+		all += sockettest.Done(t, "there is more than "+all, got)
+	}
+}

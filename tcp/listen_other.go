@@ -52,11 +52,12 @@ func adopt(sock.Descriptor) (listener, error) { return nil, errNoHandles }
 
 // take makes a transport of a connection that somebody else has made, and says where it leads. After an error the descriptor is still the
 // caller's.
-func take(d sock.Descriptor) (core.Transport, *ends, error) {
+func take(d sock.Descriptor) (t core.Transport, known *ends, copied bool, err error) {
 	if c := d.Conn(); c != nil {
-		return attach(c)
+		t, known, err = attach(c)
+		return t, known, false, err
 	}
-	return nil, nil, errNoHandles
+	return nil, nil, false, errNoHandles
 }
 
 var errNoHandles = core.Because("native handles of sockets cannot be handed over on this system", sock.UnsupportedSocketOperationError)

@@ -177,19 +177,18 @@ func (l *fdListener) dup() (*os.File, error) {
 	return os.NewFile(uintptr(fd), l.file.Name()), nil
 }
 
-// take makes a transport of a connection that somebody else has made, and says where it leads. After an error the descriptor is still the
-// caller's.
-func take(d sock.Descriptor) (core.Transport, *ends, error) {
+// take makes a transport of a connection that somebody else has made, or of a copy if it is another package's, and says where it leads. After an
+// error, and of a copy, the descriptor is still the caller's.
+func take(d sock.Descriptor) (t core.Transport, known *ends, copied bool, err error) {
 	if !d.IsValid() || d.IsLent() {
-		return nil, nil, errNotOurs
+		return nil, nil, false, errNotOurs
 	}
 	switch c := d.Conn().(type) {
 	case *proxy.Conn, *net.TCPConn:
-		return attach(c)
+		t, known, err = attach(c)
+		return t, known, false, err
 	}
 	var fd int
-	var known *ends
-	var err error
 	control := d.Control(func(h uintptr) {
 		fd = int(h)
 		if err = sysfd.CheckStream(fd, false, unix.AF_INET, unix.AF_INET6); err != nil {
@@ -200,26 +199,24 @@ func take(d sock.Descriptor) (core.Transport, *ends, error) {
 		}
 		keepUrgent(fd)
 		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate
+			copied = true
 			fd, err = sysfd.Dup(fd)
 		}
 	})
 	switch {
 	case control != nil:
-		return nil, nil, control
+		return nil, nil, false, control
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	if err := sysfd.Prepare(fd); err != nil {
-		return nil, nil, err
+		if copied {
+			sysfd.Close(fd)
+		}
+		return nil, nil, false, err
 	}
-	t, err := core.NewTransport(fd)
-	if err != nil {
-		return nil, nil, err
-	}
-	if d != sock.FromFd(uintptr(fd)) {
-		d.Close()
-	}
-	return t, known, nil
+	t, err = core.NewTransport(fd)
+	return t, known, copied, err
 }
 
 func endsOf(fd int) (*ends, error) {

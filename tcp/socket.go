@@ -390,12 +390,15 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 	if s.core.State() != sock.UnconnectedState {
 		return opError(op, nil, core.Because("the socket has a connection: disconnect or abort it first", sock.OperationError, syscall.EISCONN))
 	}
-	t, known, err := take(d)
+	t, known, copied, err := take(d)
 	if err != nil {
 		return opError(op, nil, err)
 	}
 	end := new(endpoint)
 	end.ends.Store(known)
+	if copied {
+		return s.core.AdoptCopy(op, end, t, mode, d)
+	}
 	return s.core.Adopt(op, end, t, mode)
 }
 

@@ -77,6 +77,7 @@ func (s *Socket) WaitReadyRead(timeout time.Duration) error {
 func (s *Socket) waitReadyRead(timeout time.Duration) error {
 	const op = "wait for readyRead"
 	f := s.flows()
+	s.unstage()
 	if s.mode == sock.WriteOnly && s.t != nil {
 		return s.newError(op, sock.OperationError, errWriteOnly)
 	}
@@ -131,6 +132,7 @@ func (s *Socket) WaitDisconnected(timeout time.Duration) error {
 func (s *Socket) waitDisconnected(timeout time.Duration) error {
 	const op = "wait for disconnected"
 	f := s.flows()
+	s.unstage()
 	if s.state == sock.UnconnectedState {
 		return s.endError(op)
 	}
@@ -215,11 +217,11 @@ func (s *Socket) watcher() {
 			s.mu.Unlock()
 		}
 	}()
-	for s.t != nil && s.listened() {
+	for s.t != nil && s.home == nil && s.listened() {
 		epoch := s.epoch
 		var cause error
 		err := f.in.await(&never, func() bool {
-			if s.epoch != epoch || s.t == nil || !s.listened() {
+			if s.epoch != epoch || s.t == nil || s.home != nil || !s.listened() {
 				return true
 			}
 			if s.state != sock.ConnectedState || s.ending {

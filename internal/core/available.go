@@ -144,6 +144,8 @@ func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
 		if f := s.flow; f != nil {
 			f.consumed += int64(n)
 			f.catchUp()
+		} else if n > 0 {
+			s.fills = 1 // what was told of was read, though nothing counts it: what is buffered from here on came meanwhile
 		}
 		switch {
 		case err == nil && s.cb.running():

@@ -227,6 +227,7 @@ func (s *Socket) try(a *attempt) {
 
 func (s *Socket) attemptMade(a *attempt, t Transport) {
 	if err := s.attach(t); err != nil {
+		t.Close()
 		s.attemptFailed(a, sock.CodeOf(err), err)
 		return
 	}

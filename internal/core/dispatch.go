@@ -69,6 +69,8 @@ var agendas = sync.Pool{New: func() any { return new(agenda) }}
 type host interface {
 	// tellAll tells those who hear of it without having registered at this object. mu held, and let go of meanwhile.
 	tellAll(sig signal, arg int64)
+	// runsHere reports whether callbacks run on this goroutine. mu held.
+	runsHere() bool
 	// runElsewhere has run called in another goroutine, because a callback has panicked or ended this one. mu is not held.
 	runElsewhere()
 }
@@ -227,9 +229,12 @@ func (d *dispatcher) tell(mu *sync.Mutex, sig signal, h host) {
 
 // told is for who has told of an event himself, with due at telling: it runs what has become due meanwhile. mu held, and let go of meanwhile.
 func (d *dispatcher) told(mu *sync.Mutex, h host) {
-	if d.due != telling && len(d.due.queue) > 0 {
+	switch {
+	case d.due != telling && len(d.due.queue) > 0 && !h.runsHere():
+		d.due.running = false
+	case d.due != telling && len(d.due.queue) > 0:
 		d.start(mu, d.due.shift(), h)
-	} else {
+	default:
 		d.done()
 	}
 }
@@ -282,6 +287,10 @@ func (d *dispatcher) start(mu *sync.Mutex, ev event, h host) {
 		}
 		if d.due == telling || len(d.due.queue) == 0 {
 			break
+		}
+		if !h.runsHere() { // a callback has moved the object: its host sees to the rest
+			d.due.running, finished = false, true
+			return
 		}
 		ev = d.due.shift()
 	}

@@ -23,6 +23,8 @@ func (h *hall) hear(sig signal, name string) *callback {
 
 func (h *hall) tellAll(signal, int64) {}
 
+func (h *hall) runsHere() bool { return true }
+
 func (h *hall) runElsewhere() {
 	go func() {
 		h.mu.Lock()

@@ -152,11 +152,14 @@ func (s *Socket) runAtLoop() {
 	told := s.cb.willTell(sigReadyRead)
 	before, total := s.readSoFar(), s.buffered()
 	s.full = false
+	if s.fills = 0; s.flow != nil && s.flow.rbuf.len() > 0 {
+		s.fills = 1
+	}
 	s.cb.run(&s.mu, s)
 	s.flushWritten()
 	switch {
 	case s.home == nil:
-	case s.leftSome(before), !told && s.buffered() > total:
+	case s.leftSome(before), !told && s.buffered() > total, told && s.fills > 1 && s.flow.rbuf.len() > 0:
 		s.owe()
 	case s.full && s.t != nil:
 		s.home.loop.Post(s.lookAtLoop)
@@ -195,7 +198,9 @@ func (s *Socket) readSoFar() int64 {
 // held, and let go of while callbacks run.
 func (s *Socket) hungUp(hint bool) {
 	if !s.listened() {
-		s.unheard = true
+		if s.unheard = true; hint {
+			s.trust = wary // who looks later is given no hint
+		}
 		return
 	}
 	unread, cause := peek(int(s.fd - 1))

@@ -14,10 +14,7 @@ func (t *loopSide) CloseWrite() error         { return syscall.ENOTSUP }
 
 func (s *Socket) unstage() int64 { return 0 }
 
-func detach(t Transport) (int, error) {
-	t.Close()
-	return -1, syscall.ENOTSUP
-}
+func detach(Transport) (int, bool, error) { return -1, false, syscall.ENOTSUP }
 
 func hasBytes(int) bool      { return false }
 func peek(int) (bool, error) { return false, syscall.ENOTSUP }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"anteroom/internal/sockettest"
 	"anteroom/loop"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
@@ -60,4 +61,45 @@ func homeOfWhoHasMoved(t *testing.T, before func(*Socket)) {
 	if !<-stays {
 		t.Error("what the second has written is not gathered")
 	}
+}
+
+// The goroutine that watches a connection on behalf of its callbacks goes when one of them gives the socket a connection at a loop.
+func TestHomeNeedsNoWatcher(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := loop.New()
+	must(err)
+	defer l.Close()
+	home, s := NewHome(l, true, nil), new(Socket)
+	defer s.Abort()
+	adopt := func() (peer int) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		must(err)
+		must(unix.SetNonblock(fds[0], true))
+		tr, err := NewTransport(fds[0])
+		must(err)
+		must(s.Adopt("adopt", nil, tr, sock.ReadWrite))
+		return fds[1]
+	}
+	moved := make(chan int, 1)
+	s.OnReadyRead(func() {
+		s.Abort()
+		must(s.SetHome("move", home))
+		moved <- adopt()
+	})
+	peer := adopt()
+	defer unix.Close(peer)
+	if _, err := unix.Write(peer, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(sockettest.Done(t, "the socket has moved", moved))
+	sockettest.Eventually(t, "nobody watches", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.flow.watching
+	})
 }

@@ -90,18 +90,17 @@ func (t *loopSide) Query() (int, bool, error) { return queryFd(t.Fd()) }
 func (t *loopSide) CloseRead() error          { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_RD) }
 func (t *loopSide) CloseWrite() error         { return sysfd.Shutdown(int(t.fd-1), unix.SHUT_WR) }
 
-// detach takes the descriptor out of a transport, or a duplicate if it is at the runtime's poller already. The transport is gone then.
-func detach(t Transport) (int, error) {
+// detach takes the descriptor out of a transport, which is not used any more then, or copies it if it is at the runtime's poller already.
+func detach(t Transport) (fd int, copied bool, err error) {
 	r, ok := t.(*runtimeTransport)
 	if !ok {
-		t.Close()
-		return -1, syscall.ENOTSUP
+		return -1, false, syscall.ENOTSUP
 	}
 	if !r.seated.Load() {
-		return r.fd, nil
+		return r.fd, false, nil
 	}
-	defer t.Close()
-	return sysfd.Dup(r.fd)
+	fd, err = sysfd.Dup(r.fd)
+	return fd, true, err
 }
 
 // hasBytes reports whether something can be read.

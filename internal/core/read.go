@@ -54,6 +54,9 @@ func (o *readOp) look() bool {
 		return true
 	}
 	o.n, o.err = o.s.readNow(o.p, o.recv)
+	if isAgain(o.err) && o.s.staged && o.s.home.here() {
+		o.s.unstage() // the peer may be waiting for it
+	}
 	return !isAgain(o.err)
 }
 
@@ -90,7 +93,9 @@ func (s *Socket) readNow(p []byte, recv func(uintptr, []byte) (int, error)) (int
 		n, err = s.t.Read(p)
 	} else {
 		n, err = recv(s.t.Fd(), p)
-		s.full = n > 0 // it may have stopped at descriptors
+		if s.full = n > 0; s.full && s.home != nil && !(s.cb.running() && s.home.here()) { // it may have stopped at descriptors
+			s.owe()
+		}
 	}
 	if n > 0 {
 		s.wasConsumed(n)

@@ -134,7 +134,9 @@ func (s *Server[T]) run() {
 		s.summon()
 		return
 	}
-	s.cb.run(&s.mu, s)
+	if s.cb.run(&s.mu, s); !s.runsHere() {
+		s.summon()
+	}
 }
 
 // due reports whether run would do something. mu held.

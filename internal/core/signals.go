@@ -89,7 +89,7 @@ type registered struct {
 // on registers a callback.
 func (s *Socket) on(sig signal, f func()) registered {
 	s.mu.Lock()
-	first := !s.cb.hears(sig)
+	first := !s.hears(sig)
 	cb := s.cb.add(sig, f)
 	switch {
 	case sig == sigReadyRead && s.mode != sock.WriteOnly && (s.home == nil || !first || s.flow != nil):
@@ -114,6 +114,9 @@ func (r registered) end() {
 	s := r.s
 	s.mu.Lock()
 	s.cb.remove(r.cb)
+	if r.cb.sig == sigReadyRead && s.home != nil && !s.hears(sigReadyRead) {
+		s.unheard = true // what it has left, perhaps
+	}
 	if !s.listened() && s.flow != nil {
 		s.flow.in.poke() // the watcher goes
 	}

@@ -227,22 +227,27 @@ func (s *Socket) runElsewhere() {
 	}()
 }
 
-// attach gives the socket its transport, or brings that to the loop on which the socket lives. mu held.
+// attach gives the socket its transport, or brings that to the loop on which the socket lives. mu held; after an error t is still the caller's.
 func (s *Socket) attach(t Transport) error {
-	if s.home != nil {
-		fd, err := detach(t)
-		if err != nil {
-			return err
-		}
-		if err := s.settle(fd); err != nil {
-			s.fd = 0
-			sock.FromFd(uintptr(fd)).Close()
-			return err
-		}
+	if s.home == nil {
+		s.attached(t)
 		return nil
 	}
-	s.attached(t)
-	return nil
+	fd, copied, err := detach(t)
+	if err != nil {
+		return err
+	}
+	if err = s.settle(fd); err != nil {
+		s.fd = 0
+	}
+	switch {
+	case !copied:
+	case err == nil:
+		t.Close()
+	default:
+		sock.FromFd(uintptr(fd)).Close()
+	}
+	return err
 }
 
 func (s *Socket) attached(t Transport) {
@@ -342,13 +347,13 @@ func (s *Socket) notConnected(op string) error {
 	return s.newError(op, sock.OperationError, syscall.ENOTCONN)
 }
 
-// Adopt makes the socket go on with a connection that exists. It fails unless the socket is unconnected; t is closed then.
+// Adopt makes the socket go on with a connection that exists. It fails unless the socket is unconnected, and if its loop does not take the
+// connection; t is the caller's then.
 func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode) error {
 	s.mu.Lock()
 	if s.state != sock.UnconnectedState {
 		err := s.newError(op, sock.OperationError, syscall.EISCONN)
 		s.unlock()
-		t.Close()
 		return err
 	}
 	s.begin(end, mode)
@@ -357,10 +362,22 @@ func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode)
 		s.unlock()
 		return err
 	}
+	s.lent = true // whoever had it may have a duplicate
 	s.setState(sock.ConnectedState)
 	s.startWatching()
 	s.unlock()
 	return nil
+}
+
+// AdoptCopy is Adopt of a copy of what d stands for: in the end one of them is closed, d if it is adopted, and else t.
+func (s *Socket) AdoptCopy(op string, end Endpoint, t Transport, mode sock.OpenMode, d sock.Descriptor) error {
+	err := s.Adopt(op, end, t, mode)
+	if err == nil {
+		d.Close()
+	} else {
+		t.Close()
+	}
+	return err
 }
 
 // Hold makes a new socket own a connection that nobody has taken yet. It needs no transport until Take.
@@ -391,6 +408,7 @@ func (s *Socket) Take(home *Home) error {
 		t := s.t
 		s.t, s.home = nil, home
 		if err := s.attach(t); err != nil {
+			t.Close()
 			return s.newError("accept", sock.CodeOf(err), err)
 		}
 		return nil
