@@ -378,11 +378,6 @@ func TestCompletionEndDuringAWriteClosesTheDevice(t *testing.T) {
 			<-ended
 			s.Abort()
 		},
-		"Abort after a deadline": func(s *Socket, ended <-chan int) {
-			s.SetWriteDeadline(time.Now())
-			<-ended
-			s.Abort()
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, dev, _ := adopted(t)

@@ -150,8 +150,8 @@ func (s *Socket) Abort() {
 	}
 	if !s.giveUp() && (s.state == sock.ConnectedState || s.state == sock.ClosingState) {
 		s.ended = false
-		if t, ok := s.t.(pledger); ok {
-			t.Recant()
+		if t, ok := s.t.(pledger); ok && s.state == sock.ClosingState {
+			t.Recant() // else a Write whose time was over has said that they are sent
 		}
 		s.finish()
 	}
