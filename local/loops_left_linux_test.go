@@ -147,37 +147,3 @@ func TestLoopBytesBehindAnUrgentOneThatNobodyHeard(t *testing.T) {
 	}
 	wantRead(t, readings(c), "beforeafter>")
 }
-
-// ReceiveDescriptors stops at each message that has some; outside of callbacks, too, what it leaves is told of.
-func TestLoopReceiveDescriptorsElsewhere(t *testing.T) {
-	for how, call := range map[string]func(*loop.Loop, func()){
-		"on a goroutine": func(_ *loop.Loop, f func()) { go f() },
-		"posted":         func(l *loop.Loop, f func()) { l.Post(f) },
-	} {
-		t.Run(how, func(t *testing.T) {
-			l := newLoop(t)
-			run(t, l)
-			c, peer := loopPair(t, l)
-			got := make(chan string, 100)
-			c.OnReadyRead(func() {
-				call(l, func() {
-					b := make([]byte, 100)
-					n, ds, err := c.ReceiveDescriptors(b)
-					if err == nil {
-						got <- string(b[:n])
-					}
-					for _, d := range ds {
-						d.Close()
-					}
-				})
-			})
-			release := busy(t, l)
-			for range 3 {
-				sendWithDescriptor(t, peer, "fd")
-			}
-			peer.Write([]byte(">"))
-			release()
-			wantRead(t, got, "fdfdfd>")
-		})
-	}
-}

@@ -113,36 +113,49 @@ func TestLoopBytesBehindDescriptors(t *testing.T) {
 	}
 }
 
-// So it is if a callback has another goroutine read, or a function that it posts.
+// So it is if a callback has another goroutine read, or a function that it posts, and if that receives descriptors, one message each time.
 func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 	elsewhere := map[string]func(*loop.Loop, func()){
 		"goroutine": func(_ *loop.Loop, f func()) { go f() },
 		"posted":    func(l *loop.Loop, f func()) { l.Post(f) },
 	}
+	reads := map[string]func(*local.Socket) []byte{
+		"": readSome,
+		", ReceiveDescriptors": func(c *local.Socket) []byte {
+			b := make([]byte, 100)
+			n, ds, _ := c.ReceiveDescriptors(b)
+			for _, d := range ds {
+				d.Close()
+			}
+			return b[:n]
+		},
+	}
 	for how, call := range elsewhere {
-		for _, first := range []string{"", "<"} {
-			t.Run(how+first, func(t *testing.T) {
-				l := newLoop(t)
-				run(t, l)
-				c, peer := loopPair(t, l)
-				got := make(chan string, 100)
-				c.OnReadyRead(func() {
-					call(l, func() {
-						got <- string(readSome(c))
+		for with, read := range reads {
+			for _, first := range []string{"", "<"} {
+				t.Run(how+with+first, func(t *testing.T) {
+					l := newLoop(t)
+					run(t, l)
+					c, peer := loopPair(t, l)
+					got := make(chan string, 100)
+					c.OnReadyRead(func() {
+						call(l, func() {
+							got <- string(read(c))
+						})
 					})
+					if first != "" { // which is read otherwise than what follows
+						peer.Write([]byte(first))
+						wantRead(t, got, first)
+					}
+					release := busy(t, l)
+					for range 3 {
+						sendWithDescriptor(t, peer, "fd")
+					}
+					peer.Write([]byte(">"))
+					release()
+					wantRead(t, got, "fdfdfd>")
 				})
-				if first != "" { // which is read otherwise than what follows
-					peer.Write([]byte(first))
-					wantRead(t, got, first)
-				}
-				release := busy(t, l)
-				for range 3 {
-					sendWithDescriptor(t, peer, "fd")
-				}
-				peer.Write([]byte(">"))
-				release()
-				wantRead(t, got, "fdfdfd>")
-			})
+			}
 		}
 	}
 }

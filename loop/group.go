@@ -45,7 +45,8 @@ func (g *Group) Next() *Loop {
 
 // Run runs each loop on a goroutine of its own, and returns when all have ended: because ctx has ended, whose cause it returns, or because
 // of Close, when it returns nil. If one loop ends for another reason, the others end too, and Run says why: a loop has failed, runs
-// already, was closed before or by itself meanwhile, or a callback has called runtime.Goexit. A panic in a callback ends the program, as in any goroutine.
+// already, was closed before or by itself meanwhile, or a callback has called runtime.Goexit. A panic in a callback ends the program, as in
+// any goroutine.
 func (g *Group) Run(ctx context.Context) error {
 	if len(g.loops) == 0 {
 		return newError("run loops", sock.OperationError, errors.New("the group was not made by NewGroup"))

@@ -33,6 +33,16 @@ func (h *hall) runElsewhere() {
 	}()
 }
 
+// runAside runs what is due in a goroutine that a callback may let down.
+func (h *hall) runAside() {
+	go func() {
+		defer func() { recover() }()
+		h.mu.Lock()
+		h.run(&h.mu, h)
+		h.mu.Unlock()
+	}()
+}
+
 func (h *hall) say(s string) {
 	h.mu.Lock() // deadlocks if callbacks are called with it
 	h.log = append(h.log, s)
@@ -157,12 +167,7 @@ func TestDispatcherSurvivesPanicAndGoexit(t *testing.T) {
 			h.post(event{sig: sigConnected})
 			h.post(event{sig: sigStateChanged})
 			h.mu.Unlock()
-			go func() {
-				defer func() { recover() }()
-				h.mu.Lock()
-				h.run(&h.mu, &h)
-				h.mu.Unlock()
-			}()
+			h.runAside()
 			<-done // the events that follow are not lost
 			h.mu.Lock()
 			h.mu.Unlock() //nolint:staticcheck // that it is free is what is tested
@@ -199,12 +204,7 @@ func TestDispatcherTellsTheOthersOfTheSameEvent(t *testing.T) {
 					h.post(event{sig: sig, arg: 2})
 				}
 				h.mu.Unlock()
-				go func() {
-					defer func() { recover() }()
-					h.mu.Lock()
-					h.run(&h.mu, &h)
-					h.mu.Unlock()
-				}()
+				h.runAside()
 				for range len(want) / 3 {
 					sockettest.Done(t, "the third is told", told)
 				}

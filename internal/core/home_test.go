@@ -12,6 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// adoptPair gives s one end of a new connection, and returns the other.
+func adoptPair(t testing.TB, s *Socket) (peer int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	must(t, err)
+	must(t, unix.SetNonblock(fds[0], true))
+	tr, err := NewTransport(fds[0])
+	must(t, err)
+	must(t, s.Adopt("adopt", nil, tr, sock.ReadWrite))
+	return fds[1]
+}
+
 // A callback that writes, and then closes its socket and moves it elsewhere, leaves to others the place where writes are gathered.
 func TestHomeOfWhoHasMoved(t *testing.T) {
 	t.Run("without a flow", func(t *testing.T) { homeOfWhoHasMoved(t, func(*Socket) {}) })
@@ -19,14 +38,8 @@ func TestHomeOfWhoHasMoved(t *testing.T) {
 }
 
 func homeOfWhoHasMoved(t *testing.T, before func(*Socket)) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	l, err := loop.New()
-	must(err)
+	must(t, err)
 	defer l.Close()
 	var first, second *Socket
 	stays := make(chan bool, 1)
@@ -36,28 +49,23 @@ func homeOfWhoHasMoved(t *testing.T, before func(*Socket)) {
 		s.WriteBuffered([]byte("bye"))
 		if s == first {
 			s.Close()
-			must(s.SetHome("move", nil))
+			must(t, s.SetHome("move", nil))
 			return
 		}
 		stays <- s.staged
 		l.Close()
 	}})
 	for _, s := range []**Socket{&first, &second} {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		must(err)
-		defer unix.Close(fds[1])
-		must(unix.SetNonblock(fds[0], true))
 		*s = new(Socket)
-		must((*s).SetHome("settle", home))
-		tr, err := NewTransport(fds[0])
-		must(err)
-		must((*s).Adopt("adopt", nil, tr, sock.ReadWrite))
+		must(t, (*s).SetHome("settle", home))
+		peer := adoptPair(t, *s)
+		defer unix.Close(peer)
 		defer (*s).Abort()
-		if _, err := unix.Write(fds[1], []byte("x")); err != nil {
+		if _, err := unix.Write(peer, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(l.Run(context.Background()))
+	must(t, l.Run(context.Background()))
 	if !<-stays {
 		t.Error("what the second has written is not gathered")
 	}
@@ -65,33 +73,18 @@ func homeOfWhoHasMoved(t *testing.T, before func(*Socket)) {
 
 // The goroutine that watches a connection on behalf of its callbacks goes when one of them gives the socket a connection at a loop.
 func TestHomeNeedsNoWatcher(t *testing.T) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	l, err := loop.New()
-	must(err)
+	must(t, err)
 	defer l.Close()
 	home, s := NewHome(l, true, nil), new(Socket)
 	defer s.Abort()
-	adopt := func() (peer int) {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		must(err)
-		must(unix.SetNonblock(fds[0], true))
-		tr, err := NewTransport(fds[0])
-		must(err)
-		must(s.Adopt("adopt", nil, tr, sock.ReadWrite))
-		return fds[1]
-	}
 	moved := make(chan int, 1)
 	s.OnReadyRead(func() {
 		s.Abort()
-		must(s.SetHome("move", home))
-		moved <- adopt()
+		must(t, s.SetHome("move", home))
+		moved <- adoptPair(t, s)
 	})
-	peer := adopt()
+	peer := adoptPair(t, s)
 	defer unix.Close(peer)
 	if _, err := unix.Write(peer, []byte("x")); err != nil {
 		t.Fatal(err)
