@@ -2,9 +2,12 @@ package local_test
 
 import (
 	"bufio"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -177,6 +180,72 @@ func TestServerGroupAccessInASetgidDirectory(t *testing.T) {
 		}
 		must(t, srv.Close())
 	}
+}
+
+// In a directory that says who else may use what is made in it (setfacl -d), the options are all that counts.
+func TestServerAccessOptionsInADirectoryWithADefaultACL(t *testing.T) {
+	sockettest.NeedRoot(t)
+	dir := openDir(t, 0o755)
+	acl := binary.LittleEndian.AppendUint32(nil, 2) // the version
+	for _, e := range []struct {
+		tag, mode uint16
+		id        uint32
+	}{{0x01, 7, ^uint32(0)}, {0x02, 7, nobodys}, {0x04, 0, ^uint32(0)}, {0x10, 7, ^uint32(0)}, {0x20, 0, ^uint32(0)}} { // user::rwx user:nobody:rwx group::--- mask::rwx other::---
+		acl = binary.LittleEndian.AppendUint16(acl, e.tag)
+		acl = binary.LittleEndian.AppendUint16(acl, e.mode)
+		acl = binary.LittleEndian.AppendUint32(acl, e.id)
+	}
+	if err := unix.Setxattr(dir, "system.posix_acl_default", acl, 0); errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skip("the temporary directory's file system has no access control lists")
+	} else {
+		must(t, err)
+	}
+	path := filepath.Join(dir, "s")
+	for o, mode := range accessModes {
+		var srv local.Server
+		srv.SetSocketOptions(o)
+		srv.SetSocketGroup("12345")
+		must(t, srv.Listen(path))
+		for who, p := range map[string]struct {
+			p       *sockettest.Process
+			allowed bool
+		}{"a member of the group": {actorAs(t, 12345), mode&0o070 != 0}, "the user whom the directory names": {actorAs(t, nobodys), mode&0o007 != 0}} {
+			if a := do(p.p, "dial", path); strings.HasPrefix(a, "ok") != p.allowed {
+				t.Errorf("options %d, %s: %s", o, who, a)
+			}
+		}
+		must(t, srv.Close())
+	}
+}
+
+// What /proc calls a link may lead where its text does not say: into another process's name space, for one.
+func TestDirectoriesAreCheckedWhereTheyLead(t *testing.T) {
+	sockettest.NeedRoot(t)
+	dir := filepath.Join(sockettest.Dir(t), "d")
+	must(t, os.Mkdir(dir, 0o700))
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs -o mode=0777 none "$0" && echo ok && exec cat`, dir)
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if b, _ := bufio.NewReader(out).ReadString('\n'); b != "ok\n" {
+		t.Skip("no name space of mounts can be made here")
+	}
+	path := fmt.Sprintf("/proc/%d/root%s/s", cmd.Process.Pid, dir)
+	var srv local.Server
+	srv.SetSocketOptions(local.UserAccessOption)
+	wantIs(t, "access options where others may replace the file", srv.Listen(path), sock.SocketAccessError)
+	srv.SetSocketOptions(local.NoOptions)
+	srv.SetRequirePrivateDirectory(true)
+	wantIs(t, "SetRequirePrivateDirectory where others may replace the file", srv.Listen(path), sock.SocketAccessError)
+	srv.SetRequirePrivateDirectory(false)
+	must(t, srv.Listen(path))
+	must(t, srv.Close())
 }
 
 func TestServerAccessOptionsNeedADirectoryThatKeepsThem(t *testing.T) {
@@ -480,41 +549,56 @@ func TestServerAccessOptionsOfAnAbstractName(t *testing.T) {
 		{local.WorldAccessOption, "12345", true, true, true},
 	}
 	for _, test := range tests {
-		name := "@" + sockettest.AbstractName(t)
-		var srv local.Server
-		srv.SetSocketOptions(test.options)
-		srv.SetSocketGroup(test.group)
-		must(t, srv.Listen(name))
-		refused := make(chan error, 10)
-		srv.OnAcceptError(func(err error) { refused <- err })
-		for who, p := range map[string]struct {
-			p       *sockettest.Process
-			allowed bool
-		}{
-			"self":   {actor(t), test.self},
-			"member": {actorAs(t, nobodys, 12345), test.member},
-			"other":  {actorAs(t, nobodys, 12346), test.other},
-		} {
-			what := fmt.Sprintf("options %d, %s", test.options, who)
-			wantOK(t, what, do(p.p, "dial", name))
-			if p.allowed {
-				c := next(t, &srv)
-				if _, err := c.Write([]byte("welcome")); err != nil {
-					t.Error(err)
-				}
-				if a := do(p.p, "read"); a != "ok welcome" {
-					t.Errorf("%s: it reads %s", what, a)
-				}
-				continue
+		for _, listen := range []func(srv *local.Server, name string) error{(*local.Server).Listen, adoptName} {
+			checkAbstractOptions(t, listen, test.options, test.group, map[string]bool{"self": test.self, "member": test.member, "other": test.other})
+		}
+	}
+}
+
+// adoptName makes a server listen with the descriptor of a socket that listens on an abstract name already.
+func adoptName(srv *local.Server, name string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	for _, step := range []func() error{
+		func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: name}) },
+		func() error { return unix.Listen(fd, 10) },
+		func() error { return srv.ListenDescriptor(sock.FromFd(uintptr(fd))) },
+	} {
+		if err == nil {
+			err = step()
+		}
+	}
+	return err
+}
+
+func checkAbstractOptions(t *testing.T, listen func(*local.Server, string) error, o local.SocketOptions, group string, allowed map[string]bool) {
+	t.Helper()
+	name := "@" + sockettest.AbstractName(t)
+	var srv local.Server
+	srv.SetSocketOptions(o)
+	srv.SetSocketGroup(group)
+	must(t, listen(&srv, name))
+	refused := make(chan error, 10)
+	srv.OnAcceptError(func(err error) { refused <- err })
+	for who, p := range map[string]*sockettest.Process{"self": actor(t), "member": actorAs(t, nobodys, 12345), "other": actorAs(t, nobodys, 12346)} {
+		what := fmt.Sprintf("options %d, %s", o, who)
+		wantOK(t, what, do(p, "dial", name))
+		if allowed[who] {
+			c := next(t, &srv)
+			if _, err := c.Write([]byte("welcome")); err != nil {
+				t.Error(err)
 			}
-			if a := do(p.p, "read"); a != "ok EOF" && !strings.HasPrefix(a, "err RemoteHostClosedError") {
+			if a := do(p, "read"); a != "ok welcome" {
 				t.Errorf("%s: it reads %s", what, a)
 			}
-			wantIs(t, what, sockettest.Done(t, "the refusal is told", refused), sock.SocketAccessError)
-			if srv.HasPendingConnections() {
-				t.Errorf("%s: it is pending", what)
-			}
+			continue
 		}
-		must(t, srv.Close())
+		if a := do(p, "read"); a != "ok EOF" && !strings.HasPrefix(a, "err RemoteHostClosedError") {
+			t.Errorf("%s: it reads %s", what, a)
+		}
+		wantIs(t, what, sockettest.Done(t, "the refusal is told", refused), sock.SocketAccessError)
+		if srv.HasPendingConnections() {
+			t.Errorf("%s: it is pending", what)
+		}
 	}
+	must(t, srv.Close())
 }

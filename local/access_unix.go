@@ -26,10 +26,6 @@ func checkDirectory(path string, restricted, private bool) error {
 	case private:
 		return checkWay(dir)
 	}
-	dir, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return err
-	}
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
@@ -40,19 +36,37 @@ func checkDirectory(path string, restricted, private bool) error {
 // maxLinks is how many symbolic links may stand in a way, as for the system.
 const maxLinks = 40
 
-// checkWay checks each directory on the way to dir, and each symbolic link: nobody but this user and root may own or replace one.
+// checkWay checks each directory on the way to dir, and each symbolic link: nobody but this user and root may own or replace one. It refuses a way
+// that leads elsewhere than the links say, as some in /proc do.
 func checkWay(dir string) error {
-	if !filepath.IsAbs(dir) {
-		wd, err := os.Getwd()
-		if err != nil {
-			return err
-		}
-		dir = wd + "/" + dir
+	walked, err := walk(dir)
+	if err != nil {
+		return err
+	}
+	at, err := os.Stat(walked)
+	if err != nil {
+		return err
+	}
+	is, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(is, at) {
+		return core.Because(dir+" is another directory than its links say, "+walked+": name that by its own path", sock.SocketAccessError)
+	}
+	return nil
+}
+
+// walk does checkWay's checks, and returns where the links have led.
+func walk(dir string) (at string, err error) {
+	if dir, err = absolute(dir); err != nil {
+		return "", err
 	}
 	todo := strings.Split(dir, "/")
-	at, links := "/", 0 // at has no links in it
+	at = "/" // which has no links in it
+	links := 0
 	if err := checkOwn(at); err != nil {
-		return err
+		return "", err
 	}
 	for len(todo) > 0 {
 		name := todo[0]
@@ -64,31 +78,31 @@ func checkWay(dir string) error {
 		}
 		info, err := os.Lstat(next)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
 			if err := checkOwn(next); err != nil {
-				return err
+				return "", err
 			}
 			at = next
 			continue
 		}
 		if err := checkOwner(next, info); err != nil {
-			return err
+			return "", err
 		}
 		target, err := os.Readlink(next)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if links++; links > maxLinks {
-			return os.NewSyscallError("open", syscall.ELOOP)
+			return "", os.NewSyscallError("open", syscall.ELOOP)
 		}
 		if filepath.IsAbs(target) {
 			at = "/"
 		}
 		todo = append(strings.Split(target, "/"), todo...)
 	}
-	return nil
+	return at, nil
 }
 
 // checkOwn refuses a directory that others own or may change.

@@ -16,6 +16,7 @@ import (
 
 	"anteroom/internal/sockettest"
 	"anteroom/local"
+	"anteroom/loop"
 	"anteroom/sock"
 	"golang.org/x/sys/unix"
 )
@@ -133,6 +134,63 @@ func TestSocketSetSocketDescriptorRefusesWhatIsNoConnection(t *testing.T) {
 		closeLater(t, &c)
 		must(t, c.ConnectToServer(listen(t).FullServerName(), 0)) // it can do that still
 	}
+}
+
+// closedGroup returns loops that take no descriptor any more.
+func closedGroup(t *testing.T) *loop.Group {
+	t.Helper()
+	g, err := loop.NewGroup(1)
+	must(t, err)
+	must(t, g.Close())
+	return g
+}
+
+func TestServerListenDescriptorThatItsLoopsRefuse(t *testing.T) {
+	fd := rawListener(t, sockettest.Name(t))
+	var srv local.Server
+	srv.SetLoops(closedGroup(t))
+	wantIs(t, "ListenDescriptor", srv.ListenDescriptor(sock.FromFd(uintptr(fd))), sock.OperationError)
+	if !isOpen(fd) {
+		t.Fatal("the descriptor was closed, and is the caller's")
+	}
+	srv.SetLoops(nil)
+	must(t, srv.ListenDescriptor(sock.FromFd(uintptr(fd))))
+	must(t, srv.Close())
+	if isOpen(fd) {
+		t.Error("Close has left the descriptor open")
+	}
+}
+
+func TestServerListenThatItsLoopsRefuseLeavesNothing(t *testing.T) {
+	name := sockettest.Name(t)
+	var srv local.Server
+	srv.SetUnlinkOnClose(false) // which speaks of a server that has listened
+	srv.SetLoops(closedGroup(t))
+	wantIs(t, "Listen", srv.Listen(name), sock.OperationError)
+	srv.SetLoops(nil)
+	must(t, srv.Listen(name))
+	must(t, srv.Close())
+	must(t, os.Remove(name))
+}
+
+func TestSocketSetSocketDescriptorThatItsLoopRefuses(t *testing.T) {
+	c, s := pair(t)
+	s.Write([]byte("hello"))
+	must(t, s.Close())
+	must(t, c.WaitForDisconnected(sockettest.Long()))
+	must(t, c.SetLoop(closedGroup(t).Next()))
+	is := func() string { return fmt.Sprint(c.State(), c.Err(), c.RemoteAddr(), c.BytesAvailable()) }
+	before := is()
+	a, b := rawPair(t)
+	defer unix.Close(b)
+	wantIs(t, "SetSocketDescriptor", c.SetSocketDescriptor(sock.FromFd(uintptr(a)), sock.ConnectedState, 0), sock.OperationError)
+	if after := is(); after != before {
+		t.Errorf("the socket was %s, and is %s", before, after)
+	}
+	if !isOpen(a) {
+		t.Error("the descriptor was closed, and is the caller's")
+	}
+	unix.Close(a)
 }
 
 func TestSocketSetSocketDescriptorUnconnected(t *testing.T) {
@@ -394,18 +452,38 @@ func TestServerSetUnlinkOnCloseFalseLeavesTheFile(t *testing.T) {
 
 // Giving the file to a child process makes it blocking in many programs: os.File.Fd does, and os/exec calls that. The two share that
 // flag, and the server must not hang because of it.
-func TestServerFileThatWasMadeBlockingDoesNotStopTheServer(t *testing.T) {
-	p := sockettest.Start(t, "blocking file", sockettest.Name(t)) // which may hang altogether
-	p.Expect("served")
-	p.Expect("timed out")
-	p.Expect("closed")
+func TestServerDuplicateThatWasMadeBlockingDoesNotStopTheServer(t *testing.T) {
+	for _, from := range []string{"File", "SyscallConn", "SocketDescriptor"} {
+		t.Run(from, func(t *testing.T) {
+			p := sockettest.Start(t, "blocking duplicate", sockettest.Name(t), from) // which may hang altogether
+			p.Expect("served")
+			p.Expect("timed out")
+			p.Expect("closed")
+		})
+	}
 }
 
-var _ = sockettest.Child("blocking file", func() {
+var _ = sockettest.Child("blocking duplicate", func() {
 	srv, err := local.Listen(os.Args[1])
 	mustChild(err)
-	file, err := srv.File()
-	mustChild(err)
+	var file *os.File
+	dup := func(fd uintptr) {
+		d, err := unix.Dup(int(fd))
+		mustChild(err)
+		file = os.NewFile(uintptr(d), "duplicate")
+	}
+	switch os.Args[2] {
+	case "File":
+		file, err = srv.File()
+		mustChild(err)
+	case "SyscallConn":
+		raw, err := srv.SyscallConn()
+		mustChild(err)
+		mustChild(raw.Control(dup))
+	case "SocketDescriptor":
+		fd, _ := srv.SocketDescriptor().Fd()
+		dup(fd)
+	}
 	cmd := exec.Command("true")
 	cmd.ExtraFiles = []*os.File{file}
 	mustChild(cmd.Run())

@@ -16,8 +16,7 @@ import (
 // A listener cannot be made here; the methods are those that a Server would call.
 type listener struct {
 	place
-	ends     *endpoint
-	keepFile atomic.Bool
+	ends *endpoint
 }
 
 type listenOptions struct {
@@ -27,6 +26,8 @@ type listenOptions struct {
 	private bool
 	alone   bool
 	gid     int
+
+	keepFile *atomic.Bool
 }
 
 func listenAt(place, listenOptions) (*listener, error) { return nil, errUnsupported }
@@ -53,5 +54,6 @@ func (l *listener) Close() error                          { return errUnsupporte
 func (l *listener) Fd() uintptr                           { return 0 }
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return nil, errUnsupported }
 func (l *listener) dup() (*os.File, error)                { return nil, errUnsupported }
+func (l *listener) lend() (d sock.Descriptor)             { return d }
 
 func runtimeDir(string) (string, error) { return "", errUnsupported }

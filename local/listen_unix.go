@@ -22,12 +22,14 @@ type listener struct {
 	place
 	ends     *endpoint // of the sockets it accepts
 	fd       int
-	file     *os.File
+	file     *os.File // nil: the descriptor is somebody else's until Own
 	raw      syscall.RawConn
-	id       fileID // of the socket's file
-	unlink   bool   // the file was made by bind
-	keepFile atomic.Bool
-	shared   atomic.Bool // other processes may have the socket, too
+	owned    bool         // the server listens with it
+	absolute string       // the path of the socket's file, wherever the process goes
+	id       fileID       // of the socket's file
+	unlink   bool         // the file was made by bind
+	keepFile *atomic.Bool // what SetUnlinkOnClose says
+	shared   atomic.Bool  // others may have the socket, too, and have made it blocking
 }
 
 // A fileID tells one file from another while both exist.
@@ -56,6 +58,8 @@ type listenOptions struct {
 	private bool
 	alone   bool // as a socket always is
 	gid     int  // -1: the process's own
+
+	keepFile *atomic.Bool // the file stays when the server is closed
 }
 
 // listenAt makes a listener of a name, in the order that leaves no moment in which too much is allowed: the file is born with the mode
@@ -89,11 +93,16 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 			return nil, err
 		}
 	}
-	if err := bind(fd, p, o.replace); err != nil {
+	err := bind(fd, p, o.replace)
+	if err != nil {
 		return nil, err
 	}
-	l := &listener{place: p, fd: fd}
+	l := newListener(p, fd)
+	l.keepFile = o.keepFile
 	if p.path != "" {
+		if l.absolute, err = absolute(p.path); err != nil {
+			l.absolute = p.path
+		}
 		if err := l.remember(mode, restricted, o.gid); err != nil {
 			l.removeFile()
 			return nil, err
@@ -103,10 +112,7 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 		l.removeFile()
 		return nil, os.NewSyscallError("listen", err)
 	}
-	if err := l.attach(); err != nil {
-		l.removeFile()
-		return nil, err
-	}
+	l.attach()
 	return l, nil
 }
 
@@ -195,19 +201,26 @@ func inTheWay(path string) string {
 	return path + " is a file, and not a socket"
 }
 
+func newListener(p place, fd int) *listener {
+	l := &listener{place: p, fd: fd, ends: &endpoint{server: p.name, full: p.full, addr: p.addr(), accepted: true}}
+	if p.path != "" {
+		l.ends.server = base(p.full)
+	}
+	return l
+}
+
 // attach makes the socket wait at the runtime's poller.
-func (l *listener) attach() error {
-	l.ends = &endpoint{server: l.name, full: l.full, addr: l.addr(), accepted: true}
-	if l.path != "" {
-		l.ends.server = base(l.full)
-	}
-	l.file = os.NewFile(uintptr(l.fd), l.full)
+func (l *listener) attach() {
+	l.file = os.NewFile(uintptr(l.fd), l.full) // nil only of a negative number
+	l.raw, _ = l.file.SyscallConn()            // which fails only of nil
+}
+
+// Own makes the descriptor the listener's, if it is not.
+func (l *listener) Own() {
+	l.owned = true
 	if l.file == nil {
-		return syscall.EBADF
+		l.attach()
 	}
-	var err error
-	l.raw, err = l.file.SyscallConn()
-	return err
 }
 
 // adopt makes a listener of a socket that somebody else has bound. Its file is never removed.
@@ -231,14 +244,15 @@ func adopt(d sock.Descriptor) (*listener, error) {
 		return nil, err
 	}
 	end := endpointOf(address, true)
-	l := &listener{place: place{name: end.server, full: end.full}, fd: fd}
-	l.shared.Store(true)
+	p := place{name: end.server, full: end.full}
 	if address != "" && address[0] == 0 {
-		l.abstract = end.full
+		p.abstract = end.full
 	} else {
-		l.path = end.full
+		p.path = end.full
 	}
-	return l, l.attach()
+	l := newListener(p, fd)
+	l.shared.Store(true)
+	return l, nil
 }
 
 var errNotOurs = core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
@@ -246,10 +260,20 @@ var errNotOurs = core.Because("the descriptor is not valid, or lent by another o
 func (l *listener) Network() string { return network }
 func (l *listener) Addr() net.Addr  { return l.ends.addr }
 
-func (l *listener) Wait(ready func(uintptr) bool) error   { return l.raw.Read(ready) }
-func (l *listener) SetLimit(t time.Time) error            { return l.file.SetReadDeadline(t) }
-func (l *listener) Fd() uintptr                           { return uintptr(l.fd) }
-func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+func (l *listener) Wait(ready func(uintptr) bool) error { return l.raw.Read(ready) }
+func (l *listener) SetLimit(t time.Time) error          { return l.file.SetReadDeadline(t) }
+func (l *listener) Fd() uintptr                         { return uintptr(l.fd) }
+
+// SyscallConn and lend give the descriptor to others, who may duplicate it.
+func (l *listener) SyscallConn() (syscall.RawConn, error) {
+	l.shared.Store(true)
+	return l.raw, nil
+}
+
+func (l *listener) lend() sock.Descriptor {
+	l.shared.Store(true)
+	return sock.Lend(l.Fd())
+}
 
 func (l *listener) Accept() (*Socket, error) {
 	if l.shared.Load() {
@@ -268,8 +292,11 @@ func (l *listener) Accept() (*Socket, error) {
 
 // Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.
 func (l *listener) Close() error {
-	if !l.keepFile.Load() {
+	if !l.owned || l.keepFile == nil || !l.keepFile.Load() {
 		l.removeFile()
+	}
+	if l.file == nil {
+		return nil
 	}
 	if err := l.file.Close(); err != nil {
 		return opError("close", l.addr(), err)
@@ -282,8 +309,8 @@ func (l *listener) removeFile() {
 	if !l.unlink {
 		return
 	}
-	if id, err := lstat(l.path); err == nil && id == l.id {
-		unix.Unlink(l.path)
+	if id, err := lstat(l.absolute); err == nil && id == l.id {
+		unix.Unlink(l.absolute)
 	}
 }
 

@@ -16,9 +16,8 @@ import (
 type listener struct {
 	place
 	*core.Waker
-	ends     *endpoint // of the sockets it accepts
-	pipe     *pipe.Listener
-	keepFile atomic.Bool // a pipe is no file
+	ends *endpoint // of the sockets it accepts
+	pipe *pipe.Listener
 }
 
 // listenOptions is what a Server was told before Listen.
@@ -29,6 +28,8 @@ type listenOptions struct {
 	private bool
 	alone   bool
 	gid     int
+
+	keepFile *atomic.Bool // a pipe is no file
 }
 
 // defaultInstances is how many clients can connect before one is accepted. Qt: 50.
@@ -82,6 +83,8 @@ func (l *listener) Fd() uintptr     { return uintptr(l.pipe.Event()) }
 func (l *listener) SyscallConn() (syscall.RawConn, error) {
 	return nil, core.Because("a pipe's server has no one handle", sock.UnsupportedSocketOperationError)
 }
+
+func (l *listener) lend() sock.Descriptor { return sock.Lend(l.Fd()) }
 
 func (l *listener) dup() (*os.File, error) {
 	return nil, core.Because("a pipe's instances cannot be handed over to another process", sock.UnsupportedSocketOperationError)

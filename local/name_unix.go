@@ -29,6 +29,15 @@ func locate(name string) string {
 	return path.Clean(os.TempDir()) + "/" + name
 }
 
+// absolute returns the path that means the same in every working directory. It does not clean it: "link/.." is the directory above the link's target.
+func absolute(path string) (string, error) {
+	if path[0] == separator {
+		return path, nil
+	}
+	wd, err := os.Getwd()
+	return wd + "/" + path, err
+}
+
 func newAddr(name string) net.Addr { return &net.UnixAddr{Name: name, Net: "unix"} }
 
 // check says whether the system has such names, and room for this one.

@@ -40,6 +40,19 @@ func talk(t testing.TB, srv *local.Server, name string) {
 	}
 }
 
+func TestCloseRemovesTheFileFromAnyWorkingDirectory(t *testing.T) {
+	dir := sockettest.Dir(t)
+	t.Chdir(dir)
+	t.Setenv("TMPDIR", ".")
+	srv, err := local.Listen("s")
+	must(t, err)
+	must(t, os.Chdir("/"))
+	must(t, srv.Close())
+	if _, err := os.Lstat(filepath.Join(dir, "s")); err == nil {
+		t.Error("Close has left the file")
+	}
+}
+
 func TestBareNamesStandInTheTemporaryDirectory(t *testing.T) {
 	dir := sockettest.Dir(t)
 	t.Chdir(dir)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,15 +27,16 @@ import (
 type Server struct {
 	core core.Server[Socket]
 
-	mu       sync.Mutex // guards what Listen is told
-	options  SocketOptions
-	backlog  int
-	replace  bool
-	group    string
-	private  bool
-	alone    bool
-	keepFile bool
-	admit    func(Peer) error
+	mu      sync.Mutex // guards what Listen is told
+	options SocketOptions
+	backlog int
+	replace bool
+	group   string
+	private bool
+	alone   bool
+	admit   func(Peer) error
+
+	keepFile atomic.Bool
 }
 
 var (
@@ -83,14 +85,12 @@ func (s *Server) listening() *listener {
 //
 // Qt: QLocalServer::listen
 func (s *Server) Listen(name string) error {
-	s.mu.Lock()
-	o, keep := listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private, alone: s.alone}, s.keepFile
-	group := s.group
-	s.mu.Unlock()
+	o, noGroup := s.told()
 	p, err := resolve(name, o.SocketOptions)
 	if err == nil {
-		o.gid, err = lookUpGroup(group)
+		err = noGroup
 	}
+	abstract := p.abstract != ""
 	return s.c().Listen(network, func() (core.Listener[Socket], error) {
 		if err != nil {
 			return nil, opError("listen", p.wanted(), err)
@@ -99,22 +99,34 @@ func (s *Server) Listen(name string) error {
 		if err != nil {
 			return nil, opError("listen", p.addr(), err)
 		}
-		l.keepFile.Store(keep)
 		return l, nil
-	}, s.admission(o, p.abstract != ""))
+	}, s.admission(o, &abstract))
+}
+
+// told returns what the server was told before Listen. It fails if there is no such group.
+func (s *Server) told() (o listenOptions, err error) {
+	s.mu.Lock()
+	o = listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private, alone: s.alone, keepFile: &s.keepFile}
+	group := s.group
+	s.mu.Unlock()
+	o.gid, err = lookUpGroup(group)
+	return o, err
 }
 
 // admission returns what decides about a new connection, or nil if all may come in: SetAdmit's function, and, for an abstract name, the
-// access options.
-func (s *Server) admission(o listenOptions, abstract bool) func(*Socket) error {
+// access options. Whether it is one need not be known before there is a connection.
+func (s *Server) admission(o listenOptions, abstract *bool) func(*Socket) error {
 	s.mu.Lock()
 	admit := s.admit
 	s.mu.Unlock()
-	byOptions := abstract && o.SocketOptions&accessOptions != 0
-	if admit == nil && !byOptions {
+	if admit == nil && o.SocketOptions&accessOptions == 0 {
 		return nil
 	}
 	return func(c *Socket) error {
+		byOptions := *abstract && o.SocketOptions&accessOptions != 0
+		if admit == nil && !byOptions {
+			return nil
+		}
 		peer, err := peerOf(uintptr(c.core.Pending()))
 		if err == nil && byOptions && !o.admits(peer, o.group()) {
 			err = errNotAdmitted
@@ -137,7 +149,8 @@ var errNotAdmitted = errors.New("the access options do not let this user in")
 
 // ListenDescriptor makes the server accept from a Unix-domain stream socket that listens already, such as one that systemd passes. The
 // server owns d once this returned nil; after an error d is still the caller's. The names are those of the socket's address; if that is
-// an abstract one, AbstractNamespaceOption is set, as in Qt. A file stays when the server is closed: it belongs to whoever made it.
+// an abstract one, AbstractNamespaceOption is set, as in Qt. A file stays when the server is closed: it belongs to whoever made it, and so
+// do its access rights. Access options count for an abstract name, as they do with Listen.
 //
 // It fails with UnsupportedSocketOperationError if d is not valid, lent, closed, or no listening Unix-domain stream socket, and with
 // OperationError if the server listens already.
@@ -145,15 +158,18 @@ var errNotAdmitted = errors.New("the access options do not let this user in")
 // Qt: QLocalServer::listen(qintptr)
 func (s *Server) ListenDescriptor(d sock.Descriptor) error {
 	abstract := false
+	o, noGroup := s.told()
 	err := s.c().Listen(network, func() (core.Listener[Socket], error) {
 		l, err := adopt(d)
 		if err != nil {
 			return nil, opError("listen", nil, err)
 		}
-		abstract = l.abstract != ""
+		if abstract = l.abstract != ""; abstract && o.SocketOptions&GroupAccessOption != 0 && noGroup != nil {
+			return nil, opError("listen", l.addr(), noGroup)
+		}
 		return l, nil
-	}, s.admission(listenOptions{}, false))
-	if abstract {
+	}, s.admission(o, &abstract))
+	if abstract && err == nil {
 		s.mu.Lock()
 		s.options |= AbstractNamespaceOption
 		s.mu.Unlock()
@@ -349,12 +365,7 @@ func (s *Server) SetExclusive(exclusive bool) {
 // SetUnlinkOnClose sets whether Close removes the socket's file, which is the default. Set it to false in a process that has given the
 // listener, by File, to another one that goes on with it. The file of a descriptor that ListenDescriptor adopted is never removed.
 func (s *Server) SetUnlinkOnClose(unlink bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keepFile = !unlink
-	if l := s.listening(); l != nil {
-		l.keepFile.Store(!unlink)
-	}
+	s.keepFile.Store(!unlink)
 }
 
 // SetAdmit sets the function that decides who may come in, before a connection is pending. An error refuses: the connection is closed,
@@ -470,7 +481,7 @@ func (s *Server) File() (f *os.File, err error) {
 // Qt: QLocalServer::socketDescriptor
 func (s *Server) SocketDescriptor() (d sock.Descriptor) {
 	s.c().Control("socketDescriptor", network, func(l core.Listener[Socket]) error {
-		d = sock.Lend(l.Fd())
+		d = l.(*listener).lend()
 		return nil
 	})
 	return d

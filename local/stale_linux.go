@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +15,7 @@ type pinned struct {
 	path string
 	fd   int
 	id   fileID
+	mode uint32
 }
 
 // pin opens the file at path, if it may be a socket that we could remove, and returns nil if there is none. The error says what else it is.
@@ -53,12 +53,7 @@ func (p *pinned) check() error {
 	if name, shared := sharedFilesystems[int64(fs.Type)]; shared { //nolint:unconvert // the types differ between architectures
 		return alive("%s is on %s, where a server on another machine may have made it", p.path, name)
 	}
-	p.id = idOf(&st)
-	if st.Mode&0o200 == 0 { // connect would be refused for that, and prove nothing
-		if err := p.chmod(st.Mode&0o7777 | 0o200); err != nil {
-			return err
-		}
-	}
+	p.id, p.mode = idOf(&st), st.Mode&0o7777
 	return nil
 }
 
@@ -76,9 +71,7 @@ var sharedFilesystems = map[int64]string{
 	0x6a656a63:            "virtiofs through FUSE",
 }
 
-func (p *pinned) close()               { unix.Close(p.fd) }
-func (p *pinned) procPath() string     { return "/proc/self/fd/" + strconv.Itoa(p.fd) }
-func (p *pinned) chmod(m uint32) error { return chmodPinned(p.fd, m) }
+func (p *pinned) close() { unix.Close(p.fd) }
 
 // dead reports whether no socket is bound to the file any more. A datagram socket that connects to it is told of a stream socket's type
 // before anything else, whether that listens or not and however full its queue is, and is never connected; only a file that its socket
@@ -96,7 +89,13 @@ func (p *pinned) dead() (bool, error) {
 		return false, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: p.procPath()})
+	if p.mode&0o200 == 0 { // connect would be refused for that, and prove nothing
+		if err := chmodPinned(p.fd, p.mode|0o200); err != nil {
+			return false, err
+		}
+		defer chmodPinned(p.fd, p.mode) // a living server's access rights stay what they are
+	}
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: procPath(p.fd)})
 	return err == unix.ECONNREFUSED, nil
 }
 

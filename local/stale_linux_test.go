@@ -356,6 +356,22 @@ func TestReplaceStaleTellsTheLivingFromTheDead(t *testing.T) {
 	}
 }
 
+// To ask whether a server lives may take access rights that its file does not give, but leaves it those that it has.
+func TestReplaceStaleLeavesTheLivingItsAccessRights(t *testing.T) {
+	path := filepath.Join(openDir(t, 0o777|fs.ModeSticky), "s")
+	live, second := actorAs(t, nobodys), actorAs(t, nobodys)
+	for _, o := range []local.SocketOptions{local.GroupAccessOption, local.OtherAccessOption} {
+		wantOK(t, "listen", do(live, "listen", path, strconv.Itoa(int(o))))
+		before := fileAt(t, path).Mode
+		wantErr(t, "another one listens", do(second, "listen", path, "0", "replace"), sock.AddressInUseError)
+		if after := fileAt(t, path).Mode; after != before {
+			t.Errorf("the mode was %o, and is %o", before, after)
+		}
+		wantErr(t, "the user himself dials, whom the options do not let in", do(second, "dial", path), sock.SocketAccessError)
+		wantOK(t, "close", do(live, "close"))
+	}
+}
+
 func TestRemoveStaleRemovesTheDead(t *testing.T) {
 	dir := sockettest.Dir(t)
 	path := filepath.Join(dir, "s")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/loop"
 	"anteroom/sock"
 	"anteroom/tcp"
 	"golang.org/x/sys/unix"
@@ -149,6 +150,25 @@ func TestServerSetSocketDescriptorRefusesWhatIsNoListener(t *testing.T) {
 		t.Errorf("the connected descriptor is not usable any more: %v", err)
 	}
 	delete(all, "lent by a server")
+}
+
+func TestServerSetSocketDescriptorThatItsLoopsRefuse(t *testing.T) {
+	fd := rawListener(t, unix.AF_INET)
+	g, err := loop.NewGroup(1)
+	must(t, err)
+	must(t, g.Close())
+	var srv tcp.Server
+	srv.SetLoops(g)
+	wantIs(t, "SetSocketDescriptor", srv.SetSocketDescriptor(sock.FromFd(uintptr(fd))), sock.OperationError)
+	if !isOpen(fd) {
+		t.Fatal("the descriptor was closed, and is the caller's")
+	}
+	srv.SetLoops(nil)
+	must(t, srv.SetSocketDescriptor(sock.FromFd(uintptr(fd))))
+	must(t, srv.Close())
+	if isOpen(fd) {
+		t.Error("Close has left the descriptor open")
+	}
 }
 
 func TestSocketSetSocketDescriptorRefusesWhatIsNoConnection(t *testing.T) {

@@ -36,6 +36,7 @@ func listenThrough(ctx context.Context, p proxy.Proxy, addr netip.Addr, port uin
 func (l throughListener) address() netip.AddrPort { return addrPort(l.Addr()) }
 
 func (l throughListener) dup() (*os.File, error) { return nil, errThroughProxy }
+func (l throughListener) lend() sock.Descriptor  { return sock.Lend(l.Fd()) }
 
 var errThroughProxy = core.Because("the server listens through a proxy, and has no listening socket", sock.UnsupportedSocketOperationError)
 

@@ -22,9 +22,9 @@ import (
 type fdListener struct {
 	fd     int
 	at     netip.AddrPort
-	file   *os.File
+	file   *os.File // nil: the descriptor is somebody else's until Own
 	raw    syscall.RawConn
-	shared atomic.Bool // other processes may have the socket, too
+	shared atomic.Bool // others may have the socket, too, and have made it blocking
 }
 
 // listenAt makes a listener of an address of this host.
@@ -92,21 +92,28 @@ func bindAndListen(fd, family int, at sysfd.Inet, backlog int, dual bool) (*fdLi
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, os.NewSyscallError("listen", err)
 	}
-	return attachListener(fd)
+	l, err := newListener(fd)
+	if err != nil {
+		return nil, err
+	}
+	l.Own()
+	return l, nil
 }
 
-// attachListener makes a listening socket wait at the runtime's poller.
-func attachListener(fd int) (*fdListener, error) {
+func newListener(fd int) (*fdListener, error) {
 	name, err := sysfd.InetName(fd, false)
 	if err != nil {
 		return nil, err
 	}
-	l := &fdListener{fd: fd, at: name.AddrPort()}
-	if l.file = os.NewFile(uintptr(fd), "tcp "+l.at.String()); l.file == nil {
-		return nil, syscall.EBADF
+	return &fdListener{fd: fd, at: name.AddrPort()}, nil
+}
+
+// Own makes the descriptor the listener's, if it is not, and has it wait at the runtime's poller.
+func (l *fdListener) Own() {
+	if l.file == nil {
+		l.file = os.NewFile(uintptr(l.fd), "tcp "+l.at.String()) // nil only of a negative number
+		l.raw, _ = l.file.SyscallConn()                          // which fails only of nil
 	}
-	l.raw, err = l.file.SyscallConn()
-	return l, err
 }
 
 // adopt makes a listener of a socket that somebody else has bound.
@@ -126,7 +133,7 @@ func adopt(d sock.Descriptor) (listener, error) {
 		return nil, err
 	}
 	setDefaults(fd)
-	l, err := attachListener(fd)
+	l, err := newListener(fd)
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +147,20 @@ func (l *fdListener) Network() string         { return network }
 func (l *fdListener) Addr() net.Addr          { return net.TCPAddrFromAddrPort(l.at) }
 func (l *fdListener) address() netip.AddrPort { return l.at }
 
-func (l *fdListener) Wait(ready func(uintptr) bool) error   { return l.raw.Read(ready) }
-func (l *fdListener) SetLimit(t time.Time) error            { return l.file.SetReadDeadline(t) }
-func (l *fdListener) Fd() uintptr                           { return uintptr(l.fd) }
-func (l *fdListener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+func (l *fdListener) Wait(ready func(uintptr) bool) error { return l.raw.Read(ready) }
+func (l *fdListener) SetLimit(t time.Time) error          { return l.file.SetReadDeadline(t) }
+func (l *fdListener) Fd() uintptr                         { return uintptr(l.fd) }
+
+// SyscallConn and lend give the descriptor to others, who may duplicate it.
+func (l *fdListener) SyscallConn() (syscall.RawConn, error) {
+	l.shared.Store(true)
+	return l.raw, nil
+}
+
+func (l *fdListener) lend() sock.Descriptor {
+	l.shared.Store(true)
+	return sock.Lend(l.Fd())
+}
 
 func (l *fdListener) Accept() (*Socket, error) {
 	if l.shared.Load() {
@@ -161,6 +178,9 @@ func (l *fdListener) Accept() (*Socket, error) {
 }
 
 func (l *fdListener) Close() error {
+	if l.file == nil {
+		return nil
+	}
 	if err := l.file.Close(); err != nil {
 		return opError("close", l.Addr(), err)
 	}

@@ -72,6 +72,7 @@ type listener interface {
 	core.Listener[Socket]
 	address() netip.AddrPort // "::" if it is dual stack
 	dup() (*os.File, error)
+	lend() sock.Descriptor
 }
 
 // hooks is what the core asks of this package's sockets.
@@ -446,7 +447,7 @@ func (s *Server) File() (f *os.File, err error) {
 // Qt: QTcpServer::socketDescriptor
 func (s *Server) SocketDescriptor() (d sock.Descriptor) {
 	s.c().Control("socketDescriptor", network, func(l core.Listener[Socket]) error {
-		d = sock.Lend(l.Fd())
+		d = l.(listener).lend()
 		return nil
 	})
 	return d

@@ -17,7 +17,7 @@ func (s *Server[T]) room() bool {
 
 // accept accepts one connection if it may and there is one, and reports whether it has. mu held.
 func (s *Server[T]) accept() bool {
-	for s.l != nil && !s.paused && !s.resting && s.room() {
+	for s.l != nil && s.ending == nil && !s.paused && !s.resting && s.room() {
 		t, err := s.l.Accept()
 		switch err {
 		case nil:
@@ -30,7 +30,9 @@ func (s *Server[T]) accept() bool {
 			// It went before it was accepted: the next one.
 		default:
 			if end, ok := err.(*EndError); ok {
-				s.acceptEnded(end.Err)
+				if s.ending = end.Err; s.handling == 0 {
+					s.acceptEnded()
+				} // else whoever asks about a connection that came before the end
 			} else {
 				s.acceptFailed(err)
 			}
@@ -59,7 +61,9 @@ func (s *Server[T]) ask(l Listener[T], admit func(*T) error, t *T) {
 			s.hooks.Discard(t)
 		}
 		s.mu.Lock()
-		s.handling--
+		if s.handling--; s.handling == 0 && s.l == l && s.ending != nil {
+			s.acceptEnded()
+		}
 		s.acceptMore()
 		s.mu.Unlock()
 	}()
@@ -109,9 +113,9 @@ func (s *Server[T]) acceptFailed(cause error) {
 }
 
 // acceptEnded stops listening with a listener that can accept no more. What is pending can still be taken. mu held.
-func (s *Server[T]) acceptEnded(cause error) {
+func (s *Server[T]) acceptEnded() {
 	l := s.l
-	s.ended = acceptError(l, cause)
+	s.ended = acceptError(l, s.ending)
 	s.tellAcceptError(s.ended)
 	s.stop()
 	s.cb.post(event{do: func() { l.Close() }})

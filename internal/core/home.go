@@ -151,22 +151,16 @@ func (s *Socket) SetHome(op string, home *Home) error {
 	return nil
 }
 
-// settle brings a connected socket to the loop. mu held; after an error fd is still the caller's.
-func (s *Socket) settle(fd int) error {
-	s.fd = int32(fd) + 1
+// register has the loop watch a connected socket, which changes nothing of it. mu held, without which the loop finds nothing there, until settle;
+// after an error fd is still the caller's.
+func (s *Socket) register(fd int) (loop.Registration, error) {
+	return s.home.loop.Register(uintptr(fd), loop.Readable, s)
+}
+
+// settle brings a connected socket to the loop that watches it. mu held.
+func (s *Socket) settle(fd int, r loop.Registration) {
+	s.fd, s.watch, s.asked = int32(fd)+1, r, loop.Readable
 	s.attached((*loopSide)(s))
-	s.asked = loop.Readable
-	r, err := s.home.loop.Register(uintptr(fd), s.asked, s)
-	if err != nil {
-		s.t, s.made = nil, false
-		if s.flow != nil {
-			s.flow.in.shut()
-			s.flow.out.shut()
-		}
-		return err
-	}
-	s.watch = r
-	return nil
 }
 
 // leave takes the socket from the loop and closes its descriptor. mu held.

@@ -25,6 +25,10 @@ type Listener[T any] interface {
 	SyscallConn() (syscall.RawConn, error)
 }
 
+// An adopter is a Listener of a descriptor that somebody else may have made. Own is called once the server listens, before it waits or accepts;
+// until then Close leaves such a descriptor to its owner.
+type adopter interface{ Own() }
+
 // AcceptErrno makes of what the system's accept says what a Listener's Accept returns.
 func AcceptErrno(errno syscall.Errno) error {
 	if errno == syscall.EAGAIN {
@@ -62,9 +66,11 @@ type Server[T any] struct {
 	l     Listener[T] // nil unless listening
 	last  Listener[T] // the same after Close, for its address
 	err   error       // the last one, an *sock.Error
-	ended error       // why the listener can accept no more: what Accept fails with until Close or Listen
 	cb    dispatcher
 	gate  gate
+
+	ending error // why the listener can accept no more, while somebody is asked about a connection that it has accepted
+	ended  error // the same afterwards: what Accept fails with until Close or Listen
 
 	queue     fifo[T]
 	handling  int // accepted, and not yet in the queue or in an override's hands
@@ -189,6 +195,9 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 		s.err = &sock.Error{Op: "listen", Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}
 		return s.err
 	}
+	if a, ok := l.(adopter); ok {
+		a.Own()
+	}
 	if s.crowd == nil || s.crowd.notifier == nil {
 		s.gate.open(l)
 		s.patience = firstRecall
@@ -224,7 +233,7 @@ func (s *Server[T]) Close() error {
 
 // stop forgets the listener, which the caller closes without mu. mu held.
 func (s *Server[T]) stop() {
-	s.l = nil
+	s.l, s.ending = nil, nil
 	if s.rest != nil {
 		s.rest.Stop()
 	}

@@ -228,8 +228,12 @@ func (s *Socket) runElsewhere() {
 }
 
 // attach gives the socket its transport, or brings that to the loop on which the socket lives. mu held; after an error t is still the caller's.
-func (s *Socket) attach(t Transport) error {
+func (s *Socket) attach(t Transport) error { return s.attachAfter(func() {}, t) }
+
+// attachAfter is attach after begin, which is not called if it fails: then nothing has changed.
+func (s *Socket) attachAfter(begin func(), t Transport) error {
 	if s.home == nil {
+		begin()
 		s.attached(t)
 		return nil
 	}
@@ -237,14 +241,15 @@ func (s *Socket) attach(t Transport) error {
 	if err != nil {
 		return err
 	}
-	if err = s.settle(fd); err != nil {
-		s.fd = 0
-	}
+	r, err := s.register(fd)
 	switch {
-	case !copied:
 	case err == nil:
-		t.Close()
-	default:
+		begin()
+		s.settle(fd, r)
+		if copied {
+			t.Close()
+		}
+	case copied:
 		sock.FromFd(uintptr(fd)).Close()
 	}
 	return err
@@ -356,11 +361,9 @@ func (s *Socket) Adopt(op string, end Endpoint, t Transport, mode sock.OpenMode)
 		s.unlock()
 		return err
 	}
-	s.begin(end, mode)
-	if err := s.attach(t); err != nil {
-		err = s.newError(op, sock.CodeOf(err), err)
+	if err := s.attachAfter(func() { s.begin(end, mode) }, t); err != nil {
 		s.unlock()
-		return err
+		return &sock.Error{Op: op, Net: end.Network(), Addr: end.Addr(), Code: sock.CodeOf(err), Err: err}
 	}
 	s.lent = true // whoever had it may have a duplicate
 	s.setState(sock.ConnectedState)
@@ -419,9 +422,11 @@ func (s *Socket) Take(home *Home) error {
 	fd := int(s.fd - 1)
 	if home != nil {
 		s.home = home
-		if err := s.settle(fd); err != nil {
+		r, err := s.register(fd)
+		if err != nil {
 			return s.newError("accept", sock.CodeOf(err), err)
 		}
+		s.settle(fd, r)
 		return nil
 	}
 	t, err := NewTransport(fd)
