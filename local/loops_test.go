@@ -40,6 +40,21 @@ func runLoops(t testing.TB, n int) *loop.Group {
 }
 
 // A server on loops is what every server must be.
+// eachWay runs f with a pair whose server's end lives at the runtime's poller, and with one whose server's end lives on a loop.
+func eachWay(t *testing.T, f func(t *testing.T, client, server *local.Socket)) {
+	t.Run("at the runtime's poller", func(t *testing.T) {
+		client, server := pair(t)
+		f(t, client, server)
+	})
+	t.Run("on a loop", func(t *testing.T) {
+		srv := new(local.Server)
+		srv.SetLoops(runLoops(t, 1))
+		listenWith(t, srv)
+		client := dial(t, srv)
+		f(t, client, next(t, srv))
+	})
+}
+
 func TestServerOnLoopsConforms(t *testing.T) {
 	sockettest.Conform(t, func(t *testing.T) (sockettest.Server, func() (net.Conn, error)) {
 		srv := new(local.Server)

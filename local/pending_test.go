@@ -14,6 +14,7 @@ import (
 
 	"anteroom/internal/sockettest"
 	"anteroom/local"
+	"anteroom/loop"
 	"anteroom/sock"
 )
 
@@ -210,6 +211,87 @@ func TestServerAcceptsOneForAnotherThatIsTaken(t *testing.T) {
 	for range 2 {
 		sockettest.Eventually(t, "the others are pending", srv.HasPendingConnections)
 		srv.NextPendingConnection().Close()
+	}
+}
+
+// A callback may wait for the next connection, also if somebody must be asked about that first.
+func TestServerAcceptInACallback(t *testing.T) {
+	for name, set := range map[string]func(*local.Server){
+		"neither":               func(*local.Server) {},
+		"SetAdmit":              func(s *local.Server) { s.SetAdmit(func(local.Peer) error { return nil }) },
+		"SetIncomingConnection": func(s *local.Server) { s.SetIncomingConnection(s.IncomingConnection) },
+	} {
+		for _, loops := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", loops ", loops), func(t *testing.T) {
+				srv := new(local.Server)
+				if loops {
+					srv.SetLoops(runLoops(t, 1))
+				}
+				set(srv)
+				waits, second := make(chan bool, 1), make(chan error, 1)
+				srv.OnNewConnection(func() {
+					c := srv.NextPendingConnection()
+					if c == nil {
+						return
+					}
+					defer c.Close()
+					waits <- true
+					ctx, cancel := context.WithTimeout(context.Background(), sockettest.Long()) // so that nothing is left when it fails
+					defer cancel()
+					d, err := srv.AcceptContext(ctx)
+					if err == nil {
+						d.Close()
+					}
+					second <- err
+				})
+				listenWith(t, srv)
+				dial(t, srv)
+				sockettest.Done(t, "a callback runs", waits)
+				dial(t, srv)
+				must(t, sockettest.Done(t, "its Accept returns", second))
+			})
+		}
+	}
+}
+
+// Close closes what was accepted, also what somebody was going to be asked about.
+func TestServerCloseWhileSomebodyIsToBeAsked(t *testing.T) {
+	srv := new(local.Server)
+	srv.SetAdmit(func(local.Peer) error { return nil })
+	listenWith(t, srv)
+	busy, free := make(chan bool, 1), make(chan bool)
+	defer close(free)
+	srv.OnNewConnection(func() {
+		srv.NextPendingConnection().Abort()
+		busy <- true
+		<-free
+	})
+	dial(t, srv)
+	sockettest.Done(t, "a callback runs", busy)
+	c := dial(t, srv)
+	srv.WaitForNewConnection(small) // accepts it, and has it wait for the check
+	must(t, srv.Close())
+	must(t, c.SetReadDeadline(time.Now().Add(sockettest.Long())))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
+		t.Errorf("the client reads %v", err)
+	}
+}
+
+func TestServerCloseAtLoopsThatDoNotRun(t *testing.T) {
+	sockettest.NeedLoops(t)
+	g, err := loop.NewGroup(1)
+	must(t, err)
+	defer g.Close()
+	srv := new(local.Server)
+	srv.SetLoops(g)
+	srv.SetAdmit(func(local.Peer) error { return nil })
+	listenWith(t, srv)
+	c := dial(t, srv)
+	srv.WaitForNewConnection(small)
+	must(t, srv.Close())
+	must(t, c.SetReadDeadline(time.Now().Add(sockettest.Long())))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
+		t.Errorf("the client reads %v", err)
 	}
 }
 

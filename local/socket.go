@@ -432,7 +432,7 @@ func (s *Socket) Read(p []byte) (int, error) { return s.core.Read(p) }
 // deadline, and with PeerClosedError when the peer reads no more; the count says how much was sent.
 func (s *Socket) Write(p []byte) (int, error) { return s.core.Write(p) }
 
-// CloseRead ends reading: what arrives from now on is refused. A pipe ends in both directions at once: on Windows it fails with
+// CloseRead ends reading: what arrives from now on is refused. The connection stays, for writing, until the peer closes it. A pipe ends in both directions at once: on Windows it fails with
 // UnsupportedSocketOperationError.
 func (s *Socket) CloseRead() error { return s.core.CloseRead() }
 

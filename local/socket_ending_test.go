@@ -53,6 +53,39 @@ func TestSocketCloseWriteComesAfterWhatIsQueued(t *testing.T) {
 	wantState(t, client, sock.ConnectedState)
 }
 
+// CloseRead ends one direction: what is queued is sent, whoever looks for what has arrived, and the peer is not said to have ended anything.
+func TestSocketCloseReadLeavesTheConnection(t *testing.T) {
+	sockettest.NeedHalfClose(t)
+	for name, look := range map[string]func(*local.Socket){
+		"a callback":          func(c *local.Socket) { c.OnReadyRead(func() {}) },
+		"ReadAvailable":       func(c *local.Socket) { c.ReadAvailable(make([]byte, 1)) },
+		"Peek":                func(c *local.Socket) { c.Peek(1) },
+		"WaitForReadyRead":    func(c *local.Socket) { c.WaitForReadyRead(small) },
+		"WaitForDisconnected": func(c *local.Socket) { c.WaitForDisconnected(small) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, client, server *local.Socket) {
+				fill(t, server, large)
+				must(t, server.CloseRead())
+				look(server)
+				read := sockettest.Go(func() error { _, err := io.CopyN(io.Discard, client, large); return err })
+				must(t, sockettest.Done(t, "the peer has read everything", read))
+				if n, err := server.ReadAvailable(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("ReadAvailable: %d, %v", n, err)
+				}
+				wantState(t, server, sock.ConnectedState)
+				if server.Err() != nil && !errors.Is(server.Err(), sock.SocketTimeoutError) {
+					t.Errorf("Err: %v", server.Err())
+				}
+				ended := make(chan struct{})
+				server.OnDisconnected(func() { close(ended) })
+				client.Close()
+				sockettest.Done(t, "the peer's end is told", ended)
+			})
+		})
+	}
+}
+
 // What a wait, a callback or a never-waiting member meets is Qt's end.
 func TestSocketEndMetInQtsWay(t *testing.T) {
 	for name, meet := range map[string]func(*local.Socket) bool{
@@ -169,6 +202,61 @@ func TestSocketWriteDeadlineEndsClosing(t *testing.T) {
 	must(t, client.Close())
 	sockettest.Done(t, "disconnected is told", ended)
 	wantIs(t, "Err", client.Err(), sock.SocketTimeoutError)
+}
+
+// The write deadline is a Write's. What is queued goes on being sent after it, and a connection that is closed sends what there is room for.
+func TestSocketWriteDeadlineThatHasPassed(t *testing.T) {
+	eachWay(t, func(t *testing.T, client, server *local.Socket) {
+		must(t, client.SetReadDeadline(time.Now().Add(sockettest.Long())))
+		must(t, server.SetWriteDeadline(time.Now().Add(-time.Second)))
+		server.WriteBuffered([]byte("x"))
+		b := make([]byte, 1)
+		if _, err := client.Read(b); b[0] != 'x' {
+			t.Errorf("read %q, %v", b, err)
+		}
+		server.WriteBuffered([]byte("y"))
+		server.DisconnectFromServer()
+		if _, err := client.Read(b); b[0] != 'y' {
+			t.Errorf("read %q, %v", b, err)
+		}
+	})
+}
+
+// Close ends the connection that it has begun with, and not one that a callback makes while it is at work.
+func TestSocketCloseLeavesTheNextConnectionAlone(t *testing.T) {
+	l := runLoops(t, 1).Next()
+	srv := listen(t)
+	c := closeLater(t, new(local.Socket))
+	must(t, c.SetLoop(l))
+	must(t, c.ConnectToServer(srv.FullServerName(), 0))
+	server := next(t, srv)
+	c.OnErrorOccurred(func(sock.SocketError) {
+		c.Abort()
+		must(t, c.ConnectToServer(srv.FullServerName(), 0))
+	})
+	closed := make(chan struct{})
+	l.Post(func() {
+		c.WriteBuffered([]byte("bye"))
+		server.Abort()
+		c.Close() // meets the end
+		close(closed)
+	})
+	sockettest.Done(t, "Close has returned", closed)
+	wantState(t, c, sock.ConnectedState)
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSocketDisconnectKeepsWhatHasArrived(t *testing.T) {
+	eachWay(t, func(t *testing.T, client, server *local.Socket) {
+		server.SetReadBufferSize(4)
+		client.Write([]byte("0123456789"))
+		server.DisconnectFromServer()
+		if b := readAvailable(t, server); string(b) != "0123456789" {
+			t.Errorf("of what had arrived %q stayed readable", b)
+		}
+	})
 }
 
 func TestSocketPeerGoesWhileClosing(t *testing.T) {

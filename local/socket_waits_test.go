@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -280,6 +281,25 @@ func fillQuietly(t *testing.T, c *local.Socket) {
 	t.Helper()
 	fill(t, c, large)
 	must(t, c.WaitForBytesWritten(sock.Forever))
+}
+
+// What was sent before the last bytes were queued is no news of those.
+func TestSocketWaitForBytesWrittenIsForTheLastBytes(t *testing.T) {
+	eachWay(t, func(t *testing.T, _, server *local.Socket) {
+		fill(t, server, large)
+		server.WriteBuffered([]byte("more"))
+		wantIs(t, "WaitForBytesWritten", server.WaitForBytesWritten(small), sock.SocketTimeoutError)
+	})
+}
+
+func TestSocketWaitForConnectedSaysWhatFailedAtOnce(t *testing.T) {
+	srv := listen(t)
+	var c local.Socket
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantIs(t, "ConnectContext", c.ConnectContext(ctx, srv.FullServerName()), context.Canceled)
+	wantIs(t, "Err", c.Err(), context.Canceled)
+	wantIs(t, "WaitForConnected", c.WaitForConnected(0), context.Canceled)
 }
 
 // Who waits for bytesWritten hears of what somebody else has sent, also where no event of the system's tells of room.

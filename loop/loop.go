@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"anteroom/internal/goroutine"
 	"anteroom/internal/poll"
 	"anteroom/sock"
 )
@@ -99,7 +100,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	if l.poller == nil {
 		return newError("run loop", sock.OperationError, errNotMade)
 	}
-	if !l.goroutine.CompareAndSwap(0, current()) {
+	if !l.goroutine.CompareAndSwap(0, goroutine.ID()) {
 		return newError("run loop", sock.OperationError, errors.New("it runs already"))
 	}
 	defer l.ran()
@@ -292,7 +293,7 @@ func (l *Loop) Running() bool { return l.goroutine.Load() != 0 }
 //
 // Qt: QThread::isCurrentThread
 func (l *Loop) OnLoop() bool {
-	return l.goroutine.Load() == current() // which is never 0
+	return l.goroutine.Load() == goroutine.ID() // which is never 0
 }
 
 // Close ends the loop for good: what is posted or timed does not run any more, handlers and notifiers are forgotten without a word, and

@@ -80,7 +80,8 @@ func (s *Socket) ConnectToHost(host string, port uint16, mode sock.OpenMode) err
 	case mode == 0:
 		mode = sock.ReadWrite
 	case mode > sock.ReadWrite:
-		return opError("connect", end.Addr(), core.Because("there is no "+mode.String(), sock.UnsupportedSocketOperationError))
+		err := core.Because("there is no "+mode.String(), sock.UnsupportedSocketOperationError)
+		return s.core.Connect(end, sock.ReadWrite, time.Time{}, func() (core.Transport, error) { return nil, err })
 	}
 	return s.core.ConnectBackground(end, mode, sock.DefaultWait, end.dialer(s.dialling()))
 }
@@ -461,7 +462,8 @@ func (s *Socket) Read(p []byte) (int, error) { return s.core.Read(p) }
 // deadline, and with RemoteHostClosedError when the peer reads no more; the count says how much was sent.
 func (s *Socket) Write(p []byte) (int, error) { return s.core.Write(p) }
 
-// CloseRead ends reading: what arrives from now on is refused.
+// CloseRead ends reading, once what has arrived is read; the connection stays, for writing. What arrives later may be refused or, as on Linux,
+// still be read: TCP has no way to tell the peer.
 func (s *Socket) CloseRead() error { return s.core.CloseRead() }
 
 // CloseWrite ends writing, after what WriteBuffered holds: the peer reads the end, and can go on writing.

@@ -130,6 +130,14 @@ func TestSocketConnectErrors(t *testing.T) {
 }
 
 // The error is told while the attempt's state is still there. No other callback may be running then.
+func TestSocketConnectInAModeThatThereIsNot(t *testing.T) {
+	var c tcp.Socket
+	wantIs(t, "ConnectToHost", c.ConnectToHost("127.0.0.1", 1, 9), sock.UnsupportedSocketOperationError)
+	wantIs(t, "Err", c.Err(), sock.UnsupportedSocketOperationError)
+	wantIs(t, "WaitForConnected", c.WaitForConnected(0), sock.UnsupportedSocketOperationError)
+	wantState(t, &c, sock.UnconnectedState)
+}
+
 func TestSocketErrorComesBeforeTheState(t *testing.T) {
 	for host, code := range map[string]sock.SocketError{"127.0.0.1": sock.ConnectionRefusedError, "no-such-host.invalid": sock.HostNotFoundError} {
 		c := closeLater(t, new(tcp.Socket))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -48,13 +49,28 @@ func (s *Server[T]) accepted(t *T) {
 		s.enqueue(t)
 		return
 	}
-	l, admit := s.l, s.admit
 	s.handling++
-	s.cb.post(event{do: func() { s.ask(l, admit, t) }})
+	s.questions = append(s.questions, question[T]{s.l, s.admit, t})
+	s.cb.post(event{do: s.askNext})
 }
 
-// ask lets the admission check and the override decide about an accepted connection. No lock is held.
-func (s *Server[T]) ask(l Listener[T], admit func(*T) error, t *T) {
+// A question is whether a connection is let in, and by whom it is received.
+type question[T any] struct {
+	l     Listener[T]
+	admit func(*T) error
+	t     *T
+}
+
+// askNext lets the admission check and the override decide about the first accepted connection, if there is one still. No lock is held.
+func (s *Server[T]) askNext() {
+	s.mu.Lock()
+	if len(s.questions) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	l, admit, t := s.questions[0].l, s.questions[0].admit, s.questions[0].t
+	s.questions = slices.Delete(s.questions, 0, 1)
+	s.mu.Unlock()
 	owned := true
 	defer func() { // also if one of them panics
 		if owned {

@@ -10,6 +10,13 @@ import (
 	"anteroom/sock"
 )
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A lastListener has one connection, and then no more.
 type lastListener struct {
 	net.Listener // not used

@@ -43,7 +43,17 @@ func (s *Socket) announce(available int64) bool {
 // look announces what has arrived, and returns why no more will, once all that did is announced. mu held, and there is a transport.
 func (s *Socket) look() (cause error) {
 	available, cause := s.inspect()
+	cause = s.byPeer(cause)
 	if s.announce(available) {
+		s.flow.withheld = cause != nil
+		return nil
+	}
+	return cause
+}
+
+// byPeer returns why no more will come if that is the peer's doing, and not CloseRead's. mu held, and there is a transport.
+func (s *Socket) byPeer(cause error) error {
+	if f := s.flow; cause == io.EOF && f != nil && f.shutRead && (f.shutWrite || !hungUp(s.t)) {
 		return nil
 	}
 	return cause
@@ -152,7 +162,7 @@ func (s *Socket) waitDisconnected(timeout time.Duration) error {
 			case s.state == sock.ClosingState:
 				return s.home != nil && f.wbuf.len() == 0
 			}
-			if cause = s.fill(-1); cause == ErrAgain {
+			if cause = s.byPeer(s.fill(-1)); cause == ErrAgain {
 				cause = nil
 			}
 			s.announce(int64(f.rbuf.len()))

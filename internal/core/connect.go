@@ -146,7 +146,9 @@ func (s *Socket) startEnded(ctx context.Context, end Endpoint, mode sock.OpenMod
 		return nil
 	}
 	s.begin(end, mode)
-	return s.fail("connect", err)
+	err = s.fail("connect", err)
+	s.flows().attempt = &attempt{done: true, err: err}
+	return err
 }
 
 // ConnectContext connects, and waits until that is done or ctx ends.

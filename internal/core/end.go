@@ -23,7 +23,7 @@ func (s *Socket) finish() {
 	s.ending = false
 	if f := s.flow; f != nil {
 		f.wbuf.reset()
-		f.shutWrite = false
+		f.shutWrite, f.shutRead = false, false
 		f.in.shut()
 		f.out.shut()
 	}
@@ -34,7 +34,7 @@ func (s *Socket) finish() {
 // peerEnded takes the steps that follow the peer's end: the error while still connected, then Closing, Unconnected and disconnected.
 // What is unread stays readable. mu held, and let go of while callbacks run.
 func (s *Socket) peerEnded(op string, cause error) {
-	if s.t == nil || s.ending {
+	if s.t == nil || s.ending || s.byPeer(cause) == nil {
 		return
 	}
 	s.unstage()
@@ -75,7 +75,10 @@ func (s *Socket) Disconnect() {
 	if !s.giveUp() && s.state == sock.ConnectedState && !s.ending { // else the peer's end is under way
 		s.flows()
 		s.unstage()
-		s.collect() // what has arrived stays readable
+		limit := s.flow.limit
+		s.flow.limit = 0 // as when the peer ends it
+		s.collect()      // what has arrived stays readable
+		s.flow.limit = limit
 		s.setState(sock.ClosingState)
 		if s.flow.wbuf.len() > 0 {
 			s.flushSoon(flushDelay)
@@ -122,7 +125,11 @@ func (s *Socket) Close() error {
 	s.unstage()
 	if s.state == sock.ConnectedState && s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 && !s.ending {
 		// What can go now goes: the program may end right after this.
-		s.flushOnce()
+		begun := s.flow.begun
+		if s.flushOnce(); s.flow.begun != begun { // it has met the end, and a callback has connected anew
+			s.unlock()
+			return nil
+		}
 	}
 	s.closed = true
 	if s.flow != nil {

@@ -62,6 +62,9 @@ func (h *Home) stage(s *Socket, p []byte) bool {
 		h.owner, h.out, s.staged = s, h.out[:0], true
 	}
 	h.out = append(h.out, p...)
+	if s.flow != nil {
+		s.flow.sent = 0
+	}
 	return true
 }
 

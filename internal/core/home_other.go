@@ -16,6 +16,7 @@ func (s *Socket) unstage() int64 { return 0 }
 
 func detach(Transport) (int, bool, error) { return -1, false, syscall.ENOTSUP }
 
+func hungUp(Transport) bool  { return false }
 func hasBytes(int) bool      { return false }
 func peek(int) (bool, error) { return false, syscall.ENOTSUP }
 

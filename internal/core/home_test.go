@@ -12,13 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // adoptPair gives s one end of a new connection, and returns the other.
 func adoptPair(t testing.TB, s *Socket) (peer int) {
 	t.Helper()

@@ -221,5 +221,6 @@ func (s *Socket) CloseRead() error {
 	if err := s.t.CloseRead(); err != nil {
 		return s.newError("close read", sock.CodeOf(err), os.NewSyscallError("shutdown", err))
 	}
+	s.flows().shutRead = true
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"anteroom/internal/goroutine"
 	"anteroom/loop"
 	"anteroom/sock"
 )
@@ -73,8 +74,10 @@ type Server[T any] struct {
 	ended  error // the same afterwards: what Accept fails with until Close or Listen
 
 	queue     fifo[T]
-	handling  int // accepted, and not yet in the queue or in an override's hands
-	waiting   int // takers and waits
+	questions []question[T] // of connections that somebody must be asked about first
+	runner    uintptr       // the goroutine that runs the callbacks, where one of them may have to ask itself
+	handling  int           // accepted, and not yet in the queue or in an override's hands
+	waiting   int           // takers and waits
 	limit     int
 	limited   bool // limit was set
 	paused    bool
@@ -134,19 +137,37 @@ func (s *Server[T]) unlock() {
 	s.mu.Unlock()
 }
 
-// run runs the callbacks that are due: here, or, on loops, on the one that accepts. mu held, and let go of meanwhile.
+// run runs the callbacks that are due: here, or, on loops, on the one that accepts. A callback that waits for a connection runs none, but asks
+// about connections: nobody else would. mu held, and let go of meanwhile.
 func (s *Server[T]) run() {
-	if !s.runsHere() {
+	switch {
+	case !s.runsHere():
 		s.summon()
-		return
-	}
-	if s.cb.run(&s.mu, s); !s.runsHere() {
-		s.summon()
+	case s.asksItself():
+		for len(s.questions) > 0 {
+			s.mu.Unlock()
+			s.askNext()
+			s.mu.Lock()
+		}
+	case s.cb.pending():
+		if s.admit != nil || s.incoming != nil {
+			s.runner = goroutine.ID()
+		}
+		if s.cb.run(&s.mu, s); !s.runsHere() {
+			s.summon()
+		}
 	}
 }
 
 // due reports whether run would do something. mu held.
-func (s *Server[T]) due() bool { return s.cb.pending() && (s.runsHere() || !s.crowd.summoned) }
+func (s *Server[T]) due() bool {
+	return s.cb.pending() && (s.runsHere() || !s.crowd.summoned) || s.asksItself()
+}
+
+// asksItself reports whether this is a callback that has to ask about connections. mu held.
+func (s *Server[T]) asksItself() bool {
+	return len(s.questions) > 0 && s.cb.running() && s.runner == goroutine.ID()
+}
 
 // runsHere reports whether callbacks run on this goroutine. mu held.
 func (s *Server[T]) runsHere() bool { return s.crowd == nil || s.crowd.loop.OnLoop() }
@@ -219,7 +240,11 @@ func (s *Server[T]) Close() error {
 	s.err, s.ended = nil, nil
 	s.stop()
 	queue := s.queue.all()
-	s.queue = fifo[T]{}
+	for _, q := range s.questions {
+		queue = append(queue, q.t)
+	}
+	s.handling -= len(s.questions)
+	s.queue, s.questions = fifo[T]{}, nil
 	s.mu.Unlock()
 	var err error
 	if l != nil {

@@ -71,6 +71,8 @@ type flow struct {
 	watching      bool      // a goroutine waits on behalf of the callbacks
 	flushing      bool      // a goroutine sends wbuf, or timer will start one
 	shutWrite     bool      // CloseWrite once wbuf is empty
+	shutRead      bool      // CloseRead
+	withheld      bool      // the watcher has seen the end, which is told after the bytes before it
 	corpse        Transport // left by a connection that has ended, to be closed once mu is free
 
 	in  gate
@@ -181,10 +183,13 @@ func (s *Socket) fire() {
 			epoch, before := s.epoch, s.readSoFar()
 			s.cb.run(&s.mu, s)
 			s.flushWritten()
-			if f := s.flow; s.epoch == epoch && f != nil && f.consumed > before {
-				// A callback that reads a part of what there is at each signal gets one for the rest, too: the watcher looks for that, whoever
-				// has run the callback.
-				f.told = f.consumed
+			if f := s.flow; s.epoch == epoch && f != nil && (f.consumed > before || f.withheld) {
+				// A callback that reads a part of what there is at each signal gets one for the rest, too, and the end is told of after what it was
+				// told of: the watcher looks for that, whoever has run the callback.
+				if f.consumed > before {
+					f.told = f.consumed
+				}
+				f.withheld = false
 				f.in.tell()
 			}
 		} else {
@@ -272,7 +277,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 		f.rbuf.reset()
 		f.wbuf.reset()
 		f.consumed, f.told, f.waited, f.sent = 0, 0, 0, 0
-		f.shutWrite, f.broken = false, nil
+		f.shutWrite, f.shutRead, f.withheld, f.broken = false, false, false, nil
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
 		f.attempt, f.hold = nil, nil
 		f.begun++

@@ -190,6 +190,9 @@ func (t *writeSide) SetLimit(limit time.Time) error {
 }
 func (t *writeSide) Prompt() bool { return !t.others }
 
+// hungUp reports whether both directions have ended.
+func hungUp(t Transport) bool { return sysfd.HungUp(int(t.Fd())) }
+
 // readResult is what a read of n bytes into p is to return.
 func readResult(n uintptr, p []byte) (int, error) {
 	if n == 0 && len(p) > 0 {

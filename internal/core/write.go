@@ -173,9 +173,7 @@ func (s *Socket) WriteBuffered(p []byte) (int, error) {
 	default:
 		f = s.flows()
 		s.unstage()
-		if f.wbuf.len() == 0 {
-			f.sent = 0
-		}
+		f.sent = 0
 		f.wbuf.write(p)
 		s.flushSoon(flushDelay) // if a callback wrote this, it goes when that has returned
 	}
@@ -251,7 +249,7 @@ func (s *Socket) flushSoon(delay time.Duration) {
 	}
 }
 
-// flusher sends wbuf until it is empty, the write deadline passes, or the connection has gone.
+// flusher sends wbuf until it is empty, the write deadline passes while the connection is closing, or that has gone.
 func (s *Socket) flusher() {
 	s.mu.Lock()
 	f := s.flow
@@ -270,8 +268,12 @@ func (s *Socket) flusher() {
 		epoch := s.epoch
 		var failed error
 		var sent int64
-		err := f.out.await(&f.writeDeadline, func() bool {
-			if s.t == nil || s.epoch != epoch || f.wbuf.len() == 0 {
+		limit, closing := &never, s.state == sock.ClosingState
+		if closing {
+			limit = &f.writeDeadline
+		}
+		err := f.out.await(limit, func() bool {
+			if s.t == nil || s.epoch != epoch || f.wbuf.len() == 0 || closing != (s.state == sock.ClosingState) {
 				return true
 			}
 			sent, failed = s.flushNow()
@@ -280,13 +282,15 @@ func (s *Socket) flusher() {
 		if s.epoch != epoch {
 			continue
 		}
-		if err != nil { // the deadline
-			if s.state != sock.ClosingState {
-				break // SetWriteDeadline starts anew
+		if err != nil {
+			if !closing {
+				break // there is nothing to wait at any more
 			}
-			f.wbuf.reset()
-			s.failTimeout("write")
-			failed = nil
+			// The deadline, which may have passed before anything was tried.
+			if _, failed = s.flushNow(); failed == nil && f.wbuf.len() > 0 {
+				f.wbuf.reset()
+				s.failTimeout("write")
+			}
 		}
 		s.flushed(failed)
 		s.fire()
@@ -392,7 +396,7 @@ func (s *Socket) SetWriteDeadline(t time.Time) error {
 	f := s.flows()
 	f.writeDeadline = t
 	f.out.rearm(&f.writeDeadline)
-	if f.wbuf.len() > 0 && (s.home != nil || !expired(t)) {
+	if f.wbuf.len() > 0 {
 		s.flushSoon(0)
 	}
 	return nil

@@ -1,6 +1,6 @@
 //go:build !gc || !(amd64 || arm64)
 
-package loop
+package goroutine
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 // traces are buffers for the beginning of what runtime.Stack says.
 var traces = sync.Pool{New: func() any { return new([32]byte) }}
 
-// current returns the calling goroutine's number, which no other ever has. runtime.Stack begins with it: "goroutine 7 [running]:".
-func current() uintptr {
+// ID returns the calling goroutine's number, which no other ever has. runtime.Stack begins with it: "goroutine 7 [running]:".
+func ID() uintptr {
 	b := traces.Get().(*[32]byte)
 	defer traces.Put(b)
 	digits, ok := bytes.CutPrefix(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
@@ -23,5 +23,5 @@ func current() uintptr {
 		}
 		return n
 	}
-	panic("loop: the runtime does not say which goroutine this is")
+	panic("goroutine: the runtime does not say which goroutine this is")
 }

@@ -2,8 +2,8 @@
 
 #include "textflag.h"
 
-// func current() uintptr
-TEXT ·current(SB), NOSPLIT, $0-8
+// func ID() uintptr
+TEXT ·ID(SB), NOSPLIT, $0-8
 	MOVQ TLS, CX
 	MOVQ 0(CX)(TLS*1), AX
 	MOVQ AX, ret+0(FP)
