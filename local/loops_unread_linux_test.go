@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,9 +139,12 @@ func TestLoopBytesBehindDescriptorsReadElsewhere(t *testing.T) {
 					run(t, l)
 					c, peer := loopPair(t, l)
 					got := make(chan string, 100)
+					var one sync.Mutex // goroutine reads, and tells of that, at a time
 					c.OnReadyRead(func() {
 						call(l, func() {
+							one.Lock()
 							got <- string(read(c))
+							one.Unlock()
 						})
 					})
 					if first != "" { // which is read otherwise than what follows

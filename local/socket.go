@@ -83,7 +83,7 @@ func target(name string, options SocketOptions) (*endpoint, func() (core.Transpo
 // It fails with ServerNotFoundError if there is no such name, or the name is no possible one; with ConnectionRefusedError if nobody listens
 // there; with SocketAccessError if the rights are missing; with SocketResourceError out of descriptors; and with OperationError, which
 // leaves the connection as it is, unless the socket is unconnected. Errors are in Err, too, and told to OnErrorOccurred's callbacks while
-// the state is still Connecting; then it becomes Unconnected.
+// the state is still Connecting (on a loop it may have moved on by then); then it becomes Unconnected.
 //
 // Qt: QLocalSocket::connectToServer, open
 func (s *Socket) ConnectToServer(name string, mode sock.OpenMode) error {
@@ -289,7 +289,8 @@ func (s *Socket) WaitForDisconnected(timeout time.Duration) error {
 }
 
 // BytesAvailable returns how many bytes ReadAvailable would find: those that have arrived, but at most ReadBufferSize of them. It buffers
-// them, so that the peer can go on sending to who waits for more than the system's own buffer holds.
+// them, so that the peer can go on sending to who waits for more than the system's own buffer holds. It does not meet the peer's end, which a
+// callback, a wait, and whatever reads do.
 //
 // Qt: QLocalSocket::bytesAvailable
 func (s *Socket) BytesAvailable() int64 { return s.core.BytesAvailable() }
@@ -411,7 +412,8 @@ func (s *Socket) OnReadyRead(f func()) (stop func()) { return s.core.OnReadyRead
 func (s *Socket) OnStateChanged(f func(sock.State)) (stop func()) { return s.core.OnStateChanged(f) }
 
 // OnErrorOccurred registers f to be told of each error, before the state changes because of it; if another callback was running just then,
-// in another goroutine, the state may have moved on by now. Waits that timed out count. The function that it returns ends that.
+// in another goroutine, or if a loop has had to get to it first, the state may have moved on by now. Waits that timed out count.
+// The function that it returns ends that.
 //
 // Qt: QLocalSocket::errorOccurred
 func (s *Socket) OnErrorOccurred(f func(sock.SocketError)) (stop func()) {
