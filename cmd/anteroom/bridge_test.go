@@ -178,6 +178,55 @@ func TestBridgeReset(t *testing.T) {
 	}
 }
 
+// A side that hangs up ends the connection, though the other one neither sends nor ends. What it has sent before arrives, all of it.
+func TestBridgeHangUp(t *testing.T) {
+	const size = 1 << 20
+	for _, test := range []struct {
+		from, to string
+		server   bool // the server hangs up
+	}{{"local", "local", false}, {"local", "local", true}, {"local", "tcp", false}, {"tcp", "local", true}} {
+		t.Run(fmt.Sprint(test.from, " to ", test.to, ", server: ", test.server), func(t *testing.T) {
+			r, one, other := bridged(t, test.from, test.to)
+			if test.server {
+				one, other = other, one
+			}
+			sent := sockettest.Go(func() error {
+				_, err := io.CopyN(struct{ io.Writer }{one}, noise(5, size), size)
+				return errors.Join(err, one.Close())
+			})
+			heard := sha256.New()
+			n, err := io.Copy(heard, struct{ io.Reader }{other})
+			if err = errors.Join(err, sockettest.Done(t, "everything is sent", sent)); err != nil || !bytes.Equal(heard.Sum(nil), summed(5, size)) {
+				t.Errorf("%d bytes were sent, %d others came: %v", size, n, err)
+			}
+			sockettest.Eventually(t, "the connection ends", func() bool { return strings.Contains(r.stderr.String(), "connection 1: ended, ") })
+			if test.from == "local" && test.to == "local" {
+				if _, err := other.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+					t.Errorf("got %v", err)
+				}
+			}
+			if said := r.ended(t); !strings.Contains(said, " 0 failed") {
+				t.Errorf("it says %q", said)
+			}
+		})
+	}
+}
+
+// A side whose bytes nobody takes is not waited for when it hangs up.
+func TestBridgeHangUpUntaken(t *testing.T) {
+	r, client, server := bridged(t, "local", "local")
+	if err := server.CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of what is taken", func() bool {
+		_, err := client.Write([]byte("x"))
+		return errors.Is(err, syscall.EPIPE)
+	})
+	client.Close()
+	sockettest.Eventually(t, "the connection ends", func() bool { return strings.Contains(r.stderr.String(), "connection 1: "+errUntaken.Error()) })
+	r.ended(t)
+}
+
 // A side that reads no more may go on sending.
 func TestBridgeReadsNoMore(t *testing.T) {
 	r, client, server := bridged(t, "local", "local")
@@ -229,7 +278,7 @@ func TestBridgeMaxConns(t *testing.T) {
 	first, second := dialed(t, at), dialed(t, at)
 	io.WriteString(second, "I wait")
 	got := accepted(t, srv)
-	first.Close()
+	first.CloseWrite() // and not Close, after which the second one's turn has come
 	if b, err := io.ReadAll(got); len(b) > 0 || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}

@@ -10,7 +10,7 @@ import (
 // A link is two connections between which both directions are carried, each until its end, in pieces of a bounded size:
 //
 //   - The end of what one side sends is passed on: the other side reads the end, and may go on sending.
-//   - When a side takes nothing more, what the other one sends is read no more either.
+//   - When a side takes nothing more, or has hung up, what the other one sends is read no more either.
 //   - When a connection breaks off, so does the other one: what has come of it must not be taken for all that was sent.
 type link struct {
 	sides   [2]conn         // who has come, and where to
@@ -19,6 +19,15 @@ type link struct {
 	mu  sync.Mutex
 	err error // what went wrong first
 }
+
+// An outcome is what has become of a connection.
+type outcome int
+
+const (
+	closedHere  outcome = iota // or the system does not say
+	closedThere                // its peer has hung up
+	brokenOff
+)
 
 var (
 	errUntaken  = errors.New("it was closed before everything was read")
@@ -31,9 +40,16 @@ func (l *link) run(p *vessels) error {
 	for i := range l.sides {
 		ended.Add(1)
 		gone.Go(func() {
-			clean := l.carry(i, p)
+			whole := l.carry(i, p)
 			ended.Done()
-			if clean && awaitBreak(l.sides[i]) { // which carrying the other direction does not meet while there is nothing to carry
+			if !whole {
+				return
+			}
+			// Carrying the other direction does not meet what follows while there is nothing to carry.
+			switch awaitBreak(l.sides[i]) {
+			case closedThere:
+				l.sides[1-i].CloseRead() // there is nobody to take what it sends
+			case brokenOff:
 				l.breakOff(errBrokeOff)
 			}
 		})
@@ -48,7 +64,7 @@ func (l *link) run(p *vessels) error {
 	return l.err
 }
 
-// carry carries what one side sends, and reports whether it has come to its end.
+// carry carries what one side sends, and reports whether the connections still stand when nothing more is carried.
 func (l *link) carry(i int, p *vessels) bool {
 	from, to := l.sides[i], l.sides[1-i]
 	err := p.carry(from, to, &l.carried[i])
@@ -59,9 +75,9 @@ func (l *link) carry(i int, p *vessels) bool {
 	case errors.Is(err, syscall.EPIPE):
 		l.fail(errUntaken)
 		from.CloseRead()
-	default:
-		l.breakOff(err)
+		return true
 	}
+	l.breakOff(err)
 	return false
 }
 

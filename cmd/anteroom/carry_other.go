@@ -34,4 +34,4 @@ func (*vessels) carry(from, to conn, count *atomic.Int64) error {
 }
 
 // awaitBreak does not know: the system does not say.
-func awaitBreak(conn) bool { return false }
+func awaitBreak(conn) outcome { return closedHere }

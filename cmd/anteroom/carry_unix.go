@@ -172,8 +172,21 @@ func isUnspliceable(err error) bool {
 	return err == unix.EINVAL || err == unix.ENOSYS || err == unix.EPERM || err == syscall.EOPNOTSUPP
 }
 
-// awaitBreak waits, after a connection's end was read, until it has broken off, and returns true, or is closed here.
-func awaitBreak(c conn) bool {
+// awaitBreak waits, when nothing more is read of a connection, until its peer has hung up, or it has broken off, or is closed here. A peer of
+// TCP does not say that it has hung up: it looks like one that has ended what it sends.
+func awaitBreak(c conn) (o outcome) {
 	raw, err := c.SyscallConn()
-	return err == nil && raw.Read(func(fd uintptr) bool { return poll(fd, 0)&unix.POLLERR != 0 }) == nil
+	if err != nil {
+		return closedHere
+	}
+	raw.Read(func(fd uintptr) bool {
+		switch events := poll(fd, 0); {
+		case events&unix.POLLERR != 0:
+			o = brokenOff
+		case events&unix.POLLHUP != 0: // or both directions have been ended, and nothing is carried any more
+			o = closedThere
+		}
+		return o != closedHere
+	})
+	return o
 }
