@@ -72,7 +72,7 @@ func runBridge(w *world, args []string) error {
 	}
 	caught, stop := w.signals() // before there is a file that has to be removed
 	defer stop()
-	srv, err := o.listen(v, o.from)
+	srv, err := o.listenUnless(caught, v, o.from)
 	if err != nil {
 		return err
 	}

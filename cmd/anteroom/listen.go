@@ -121,8 +121,30 @@ func (o *listenOptions) check(at address) error {
 	return nil
 }
 
+// listenUnless is listen, unless a signal comes before it is done, as a proxy may keep it waiting.
+func (o *listenOptions) listenUnless(caught <-chan os.Signal, v *voice, at address) (srv server, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		srv, err = o.listen(ctx, v, at)
+	}()
+	select {
+	case <-done:
+		return srv, err
+	case sig := <-caught:
+		cancel()
+		<-done
+		if err == nil {
+			srv.Close()
+		}
+		return nil, signalled(sig)
+	}
+}
+
 // listen makes a server that listens at an address, and whose errors of accepting are told.
-func (o *listenOptions) listen(v *voice, at address) (server, error) {
+func (o *listenOptions) listen(ctx context.Context, v *voice, at address) (server, error) {
 	var passed sock.Descriptor
 	ofTCP := at.kind == tcpPort
 	switch at.kind {
@@ -147,7 +169,7 @@ func (o *listenOptions) listen(v *voice, at address) (server, error) {
 	}
 
 	srv := server(new(tcp.Server))
-	listen := func() error { return o.listenTCP(srv.(*tcp.Server), at) }
+	listen := func() error { return o.listenTCP(ctx, srv.(*tcp.Server), at) }
 	if !ofTCP {
 		srv = new(local.Server)
 		listen = func() error { return o.listenLocal(srv.(*local.Server), at) }
@@ -182,11 +204,11 @@ func (o *listenOptions) listenLocal(srv *local.Server, at address) error {
 	return srv.Listen(at.name)
 }
 
-func (o *listenOptions) listenTCP(srv *tcp.Server, at address) error {
+func (o *listenOptions) listenTCP(ctx context.Context, srv *tcp.Server, at address) error {
 	srv.SetListenBacklogSize(o.backlog)
 	srv.SetProxy(o.proxy)
 	srv.SetProxyRebind(!o.once)
-	ctx, cancel := context.WithTimeout(context.Background(), sock.DefaultWait)
+	ctx, cancel := context.WithTimeout(ctx, sock.DefaultWait)
 	defer cancel()
 	addr, err := at.lookUp(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,28 @@ func TestServeProxy(t *testing.T) {
 		})
 	}
 	r.ended(t)
+}
+
+// A proxy that does not answer keeps no signal from ending the command.
+func TestServeProxySignal(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, command := range [][]string{nil, {"--", "cat"}} {
+		r := start(nil, append([]string{"serve", "--proxy", "socks5://" + l.Addr().String(), "tcp::0"}, command...)...)
+		c, err := l.Accept() // it has come, and waits
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.signals <- os.Interrupt
+		r.ends(t, 130)
+		c.Close()
+		if said := r.stderr.String(); said != "" {
+			t.Errorf("it says %q", said)
+		}
+	}
 }
 
 // With once there is one binding, and one client.

@@ -85,7 +85,7 @@ func runServe(w *world, args []string) error {
 	}
 	caught, stop := w.signals() // before there is a file that has to be removed
 	defer stop()
-	srv, err := o.listen(v, o.at)
+	srv, err := o.listenUnless(caught, v, o.at)
 	if err != nil {
 		return err
 	}
