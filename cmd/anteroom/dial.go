@@ -137,7 +137,7 @@ func isAbsent(at address, err error) bool {
 func explainDial(err error, at address, o dialOptions) error {
 	switch {
 	case errors.Is(err, sock.ProxyConnectionTimeoutError):
-		return &failure{exitTimeout, err, nil}
+		return fail(err) // which says who has not answered whom
 	case errors.Is(err, os.ErrDeadlineExceeded) && at.kind == tcpPort:
 		return &failure{exitTimeout, fmt.Errorf("%s has not answered for %v", at, o.timeout), nil}
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -79,7 +79,7 @@ func statusOf(err error) int {
 		return exitInUse
 	case sock.SocketAccessError:
 		return exitPermission
-	case sock.SocketTimeoutError:
+	case sock.SocketTimeoutError, sock.ProxyConnectionTimeoutError:
 		return exitTimeout
 	}
 	return exitPeer

@@ -4,7 +4,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -15,6 +17,8 @@ import (
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/proxy"
+	"anteroom/sock"
 	"anteroom/tcp"
 )
 
@@ -252,6 +256,38 @@ func TestServeProxySignal(t *testing.T) {
 		if said := r.stderr.String(); said != "" {
 			t.Errorf("it says %q", said)
 		}
+	}
+}
+
+// A proxy's time-out has the same exit status for who listens as for who connects, and says whose it is.
+func TestProxyTimeout(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := start(nil, "connect", "--proxy", "http://"+l.Addr().String(), "tcp:machine.example:80")
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "HTTP/1.1 504 Gateway Timeout\r\n\r\n")
+	r.ends(t, exitTimeout)
+	if said := r.stderr.String(); !strings.Contains(said, "the proxy http://"+l.Addr().String()) {
+		t.Errorf("it says %q", said)
+	}
+
+	p, err := proxy.Parse("socks5://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	o := listenOptions{maxPending: -1, proxy: p}
+	_, err = o.listen(passed, new(voice), address{kind: tcpPort, port: 80})
+	if !errors.Is(err, sock.ProxyConnectionTimeoutError) || statusOf(err) != exitTimeout {
+		t.Errorf("status %d: %v", statusOf(err), err)
 	}
 }
 
