@@ -18,8 +18,8 @@ FROM is served, and for each connection to it TO is connected to. What either
 side sends goes to the other one, without a limit but in pieces, so that the
 slower side sets the pace. The end of what a side sends is passed on, and the
 other direction goes on; on Windows, to a local name, with --once only.
-If TO cannot be reached, only that connection ends. If a connection is reset, so
-is the one beside it.
+If TO cannot be reached, only that connection ends, and stderr says why, once
+until TO is reached again. If a connection is reset, so is the one beside it.
 
 For all addresses:
       --max-conns N         how many connections there are at once (default 4096);
@@ -134,9 +134,10 @@ type bridge struct {
 	began   time.Time
 	all     sync.WaitGroup
 
-	mu     sync.Mutex
-	live   map[*link]bool
-	killed bool // those that are made now are broken off, too
+	mu      sync.Mutex
+	live    map[*link]bool
+	killed  bool   // those that are made now are broken off, too
+	failing string // why TO could not be reached the last time; "": it was
 	counts
 }
 
@@ -224,6 +225,7 @@ func (b *bridge) carry(ctx context.Context, c conn) error {
 	l := new(link)
 	to, err := dial(ctx, b.v, b.o.to, b.o.dial)
 	if err != nil {
+		b.sayUnreached(ctx, id, err)
 		reset(c)
 	} else {
 		c = passEnds(c, false)
@@ -246,18 +248,34 @@ func (b *bridge) carry(ctx context.Context, c conn) error {
 		b.failed++
 	}
 	b.mu.Unlock()
-	if err != nil {
+	switch {
+	case err == nil:
+		b.v.detail("connection %d: ended, after %d bytes there and %d back", id, there, back)
+		return nil
+	case to != nil: // else it was said
 		b.v.detail("connection %d: %v, after %d bytes there and %d back", id, err, there, back)
-		return fail(err)
 	}
-	b.v.detail("connection %d: ended, after %d bytes there and %d back", id, there, back)
-	return nil
+	return fail(err)
+}
+
+// sayUnreached says why TO could not be reached, unless that is what it was the last time, or the command ends with it.
+func (b *bridge) sayUnreached(ctx context.Context, id int, err error) {
+	b.mu.Lock()
+	news := b.failing != err.Error()
+	b.failing = err.Error()
+	b.mu.Unlock()
+	if news && !b.o.once && ctx.Err() == nil {
+		b.v.complain("connection %d: %v", id, err)
+	} else {
+		b.v.detail("connection %d: %v", id, err)
+	}
 }
 
 func (b *bridge) enter(l *link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[l] = true
+	b.failing = ""
 	if b.killed {
 		l.breakOff(errKilled)
 	}

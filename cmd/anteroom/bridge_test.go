@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/local"
 	"anteroom/tcp"
 )
 
@@ -294,6 +296,35 @@ func TestBridgeMaxConns(t *testing.T) {
 	got.Close()
 	second.Close()
 	r.ended(t)
+}
+
+// Why TO cannot be reached is said, and again after it could be, but not for each who comes.
+func TestBridgeSaysUnreached(t *testing.T) {
+	to := sockettest.Name(t)
+	r := start(nil, "bridge", sockettest.Name(t), to)
+	at := r.listening(t)
+	for range 2 {
+		for range 3 {
+			if b, err := io.ReadAll(dialed(t, at)); len(b) > 0 || err != nil {
+				t.Errorf("%q, %v", b, err)
+			}
+		}
+		srv, err := local.Listen(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dialed(t, at)
+		accepted(t, srv).Close()
+		if _, err := io.ReadAll(c); err != nil {
+			t.Error(err)
+		}
+		srv.Close()
+	}
+	r.ended(t)
+	said := regexp.MustCompile(`(?m)^anteroom: connection (\d+): connect local `).FindAllStringSubmatch(r.stderr.String(), -1)
+	if len(said) != 2 || said[0][1] != "1" || said[1][1] != "5" {
+		t.Errorf("it says %q", r.stderr.String())
+	}
 }
 
 // passed returns a descriptor's number that is this process's to give away.
