@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"anteroom/proxy"
 	"anteroom/sock"
 )
 
@@ -109,8 +110,12 @@ func parseBridge(v *voice, args []string) (o bridgeOptions, err error) {
 	if o.to, f = parseAddress(operands[1], toConnect|stdio); f != nil {
 		return o, f
 	}
-	if o.from.kind == stdio && o.to.kind == stdio {
+	same := o.from.kind == o.to.kind && o.from.String() == o.to.String()
+	switch {
+	case same && o.from.kind == stdio:
 		return o, usage("- can be one of the two addresses, and not both")
+	case same && o.dial.proxy.Type == proxy.DefaultProxy: // through a proxy it is another machine's
+		return o, usage("%s is FROM and TO: the bridge would lead to itself", o.from)
 	}
 	if err := o.listenOptions.check(o.from); err != nil {
 		return o, err
