@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"anteroom/local"
 )
@@ -65,7 +66,7 @@ func remove(v *voice, s string, dry, force bool) error {
 	case at.full[0] == '@':
 		return usage("%s is an abstract name, which has no file to remove", at.full)
 	}
-	if _, err := os.Lstat(at.full); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(at.full); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		if force {
 			return nil
 		}
