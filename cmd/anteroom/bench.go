@@ -130,6 +130,7 @@ func runBench(w *world, args []string) error {
 	select {
 	case err = <-result:
 	case sig := <-caught:
+		stop() // a second one ends the process, whatever it waits for
 		cancel()
 		if err := <-result; err != nil && !errors.Is(err, context.Canceled) {
 			if f := fail(err).(*failure); f.err != nil {

@@ -58,6 +58,7 @@ func runDemo(w *world, args []string) error {
 	select {
 	case err = <-result:
 	case sig := <-caught:
+		stop() // a second one ends the process, whatever it waits for
 		cancel()
 		<-result // nothing is left behind
 		return signalled(sig)

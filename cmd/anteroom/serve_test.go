@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -288,4 +289,43 @@ func TestDemoSignal(t *testing.T) {
 	if err != nil || len(entries) > 0 {
 		t.Errorf("left behind: %v, %v", entries, err)
 	}
+}
+
+// A second signal is not caught: it ends a command that waits for who reads its stdout.
+func TestSecondSignalEnds(t *testing.T) {
+	t.Setenv("TMPDIR", sockettest.Dir(t))
+	srv, at := serverOf(t, "local")
+	for _, args := range [][]string{{"demo"}, {"bench", "-q", "--connections", "1", "--warmup", "0s", "--duration", "1h", at}} {
+		out := blocking{make(chan struct{}, 1), make(chan struct{})}
+		signals, uncaught := make(chan os.Signal, 2), make(chan struct{})
+		stop := sync.OnceFunc(func() { close(uncaught) })
+		w := &world{strings.NewReader(""), out, io.Discard, func() (<-chan os.Signal, func()) { return signals, stop }}
+		status := sockettest.Go(func() int { return run(args, w) })
+		if args[0] == "demo" {
+			sockettest.Done(t, "the demo writes", out.began)
+		} else if _, err := accepted(t, srv).Read(make([]byte, 1)); err != nil { // it measures
+			t.Fatal(err)
+		}
+		signals <- os.Interrupt
+		sockettest.Done(t, "the signals are let go", uncaught)
+		if len(status) > 0 {
+			t.Errorf("%v: it has ended, and nobody has read what it says", args)
+		}
+		close(out.free)
+		if got := sockettest.Done(t, "the command ends", status); got != 130 {
+			t.Errorf("%v: status %d", args, got)
+		}
+	}
+}
+
+// A blocking writer has taken nothing before it is free.
+type blocking struct{ began, free chan struct{} }
+
+func (b blocking) Write(p []byte) (int, error) {
+	select {
+	case b.began <- struct{}{}:
+	default:
+	}
+	<-b.free
+	return len(p), nil
 }
