@@ -203,6 +203,14 @@ func (a address) String() string {
 	return a.full
 }
 
+// operand returns a local address as a command line takes it: the name, which local: keeps from being read as anything else.
+func (a address) operand() string {
+	if b, f := parseAddress(a.name, localName); f != nil || b.name != a.name || a.name[0] == '-' {
+		return localScheme + a.name
+	}
+	return a.name
+}
+
 func (a address) hostport() string { return net.JoinHostPort(a.host, strconv.Itoa(int(a.port))) }
 
 // checkDialled says why nobody can connect to an address.

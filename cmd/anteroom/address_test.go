@@ -162,6 +162,11 @@ func FuzzParseAddress(f *testing.F) {
 		case err == nil && (forced.name != s || forced.full != full):
 			t.Fatalf("local:%q means %+v, want %q", s, forced, full)
 		}
+		if err == nil {
+			if again, failed := parseAddress(forced.operand(), everyKind); failed != nil || again != forced || forced.operand()[0] == '-' {
+				t.Fatalf("%q means %+v, and is written as %q: %+v, %v", s, forced, forced.operand(), again, failed)
+			}
+		}
 		a, failed := parseAddress(s, everyKind)
 		if failed != nil {
 			if failed.status != exitUsage || failed.err == nil {

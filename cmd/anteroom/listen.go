@@ -257,7 +257,7 @@ func (o *listenOptions) explain(err error, at address) error {
 	if info, statErr := os.Lstat(at.full); statErr == nil && info.Mode()&fs.ModeSocket == 0 {
 		return fail(err) // no server can answer
 	}
-	hints := []string{fmt.Sprintf("%q shows whether a server answers there", "anteroom connect "+at.name)}
+	hints := []string{fmt.Sprintf("%q shows whether a server answers there", "anteroom connect "+at.operand())}
 	if !o.replace && runtime.GOOS == "linux" && at.full[0] != '@' {
 		hints = append(hints, "--replace-stale takes the name over from a server that has crashed")
 	}

@@ -180,10 +180,7 @@ func (l *listed) setName() {
 	}
 	for _, path := range append([]string{l.path}, l.also...) {
 		if name, ok := strings.CutPrefix(path, tempDir()); ok && name != "" {
-			if a, f := parseAddress(name, localName); f != nil || a.name != name {
-				name = localScheme + name
-			}
-			l.path, l.name = path, name
+			l.path, l.name = path, address{name: name}.operand()
 			return
 		}
 	}

@@ -222,6 +222,7 @@ func TestListStrangeNames(t *testing.T) {
 		{"ü", "ü", ""},
 		{"a\xff", `a\xff`, "yes"},
 		{"-", "local:-", ""},
+		{"-n", "local:-n", ""},
 		{"tcp:x", "local:tcp:x", ""},
 		{"[x", "[x", ""},
 		{"@\xff\nname" + pid, `@\xff\nname` + pid, "yes"},
@@ -237,13 +238,13 @@ func TestListStrangeNames(t *testing.T) {
 			}
 			defer srv.Close()
 			glob := strings.NewReplacer(`\`, `\\`, "[", `\[`).Replace(test.name)
-			r := start(nil, "ls", glob)
+			r := start(nil, "ls", "--", glob)
 			r.ends(t, exitDone)
 			lines := strings.Split(r.stdout.String(), "\n")
 			if len(lines) != 3 || !strings.HasPrefix(lines[1], test.shown+"  ") || !strings.Contains(lines[1], " live ") {
 				t.Errorf("got %q", lines)
 			}
-			r = start(nil, "ls", "--json", glob)
+			r = start(nil, "ls", "--json", "--", glob)
 			r.ends(t, exitDone)
 			var list []struct{ Name, Path, Raw string }
 			if err := json.Unmarshal([]byte(r.stdout.String()), &list); err != nil || len(list) != 1 {

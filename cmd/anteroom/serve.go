@@ -42,7 +42,7 @@ this machine.
 
 ` + helpActivated + `
 CMD finds in its environment:
-  ANTEROOM_SERVER_NAME    the name that is served, as it was given; of a port
+  ANTEROOM_SERVER_NAME    the name that is served, as connect takes it; of a port
                           tcp:ADDRESS:PORT; of a socket that was passed its path,
                           abstract name or port
   ANTEROOM_CONN_ID        the connection's number, from 1 on
@@ -92,7 +92,7 @@ func runServe(w *world, args []string) error {
 	defer srv.Close()
 	s := &serving{w: w, v: v, o: o, srv: srv, name: servedAt(srv), slots: make(chan struct{}, o.maxConns), running: make(map[*exec.Cmd]bool)}
 	if o.at.kind == localName {
-		s.name = o.at.name
+		s.name = o.at.operand()
 	}
 	defer o.followProxy(v, srv)()
 	if o.command == nil {
