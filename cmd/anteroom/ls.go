@@ -240,7 +240,7 @@ func (p *pattern) matches(l *listed) bool {
 func (p *pattern) missing() string {
 	for _, path := range p.files() {
 		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
-			return path + " is not a socket"
+			return printable(path) + " is not a socket"
 		}
 	}
 	return fmt.Sprintf("nothing matches %s", p.text)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -206,6 +207,19 @@ func TestListQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
+	}
+}
+
+// What stands in the way is named without the bytes that a terminal would obey.
+func TestListStrangeFile(t *testing.T) {
+	t.Setenv("TMPDIR", sockettest.Dir(t))
+	if err := os.WriteFile(filepath.Join(os.TempDir(), "a\x1b[1m"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(nil, "ls", "a*")
+	r.ends(t, exitPeer)
+	if got, want := r.stderr.String(), "anteroom: "+os.TempDir()+`/a\x1b[1m is not a socket`+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
