@@ -18,7 +18,8 @@ func findSockets(paths []string) ([]*listed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the kernel does not list its sockets: %w", err)
 	}
-	f := &finder{sockets: sockets, byFile: make(map[fileID][]*diagSocket), found: make(map[fileID]*listed), lost: make(map[*diagSocket]*listed)}
+	f := &finder{sockets: sockets, byFile: make(map[fileID][]*diagSocket), found: make(map[fileID]*listed), lost: make(map[*diagSocket]*listed),
+		read: make(map[dirID]map[fileID][]string)}
 	wanted := make(map[uint32]bool)
 	for i := range sockets {
 		s := &sockets[i]
@@ -54,7 +55,11 @@ type finder struct {
 	all       []*listed
 	found     map[fileID]*listed      // those whose file was found, by its own numbers
 	lost      map[*diagSocket]*listed // those whose file was not
+	read      map[dirID]map[fileID][]string
 }
+
+// A dirID is what tells a directory from others, whatever path has led to it.
+type dirID struct{ dev, ino uint64 }
 
 // socket lists a socket of the kernel's.
 func (f *finder) socket(s *diagSocket) {
@@ -69,7 +74,7 @@ func (f *finder) socket(s *diagSocket) {
 		return
 	}
 	l.path = s.path(p.pid)
-	for _, path := range append([]string{l.path}, renamed(l.path, s.file)...) {
+	for _, path := range append([]string{l.path}, f.renamed(l.path, s.file)...) {
 		if file, err := openSocketFile(path); err == nil {
 			ours := f.isFileOf(file, s)
 			if ours {
@@ -171,28 +176,43 @@ func (s *diagSocket) path(pid int) string {
 
 // renamed returns where a file may have gone that was bound at a path and has another one now: there are servers, Qt's for one, that bind
 // it in a directory of their own and then move it beside that.
-func renamed(path string, id fileID) (paths []string) {
+func (f *finder) renamed(path string, id fileID) (paths []string) {
 	if !filepath.IsAbs(path) || id == (fileID{}) {
 		return nil
 	}
-	dir := filepath.Dir(path)
-	for _, dir := range []string{dir, filepath.Dir(dir)} {
-		if f, err := openSocketFile(path); err == nil {
-			is := f.id() == id
-			if f.close(); is {
-				return nil
-			}
-		}
-		for _, path := range socketFiles(dir) {
-			if f, err := openSocketFile(path); err == nil {
-				if f.id() == id {
-					paths = append(paths, path)
-				}
-				f.close()
-			}
+	if file, err := openSocketFile(path); err == nil {
+		is := file.id() == id
+		if file.close(); is {
+			return nil
 		}
 	}
+	dir := filepath.Dir(path)
+	for _, dir := range []string{dir, filepath.Dir(dir)} {
+		paths = append(paths, f.filesIn(dir)[id]...)
+	}
 	return paths
+}
+
+// filesIn returns the paths of the sockets' files in a directory, which is read only once: other users can have any number of sockets whose
+// files are gone, and of files beside them.
+func (f *finder) filesIn(dir string) map[fileID][]string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return nil
+	}
+	key := dirID{uint64(st.Dev), st.Ino} //nolint:unconvert // it is a uint32 on other processors
+	if files, read := f.read[key]; read {
+		return files
+	}
+	files := make(map[fileID][]string)
+	for _, path := range socketFiles(dir) {
+		if file, err := openSocketFile(path); err == nil {
+			files[file.id()] = append(files[file.id()], path)
+			file.close()
+		}
+	}
+	f.read[key] = files
+	return files
 }
 
 // A process is one that holds a socket.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -326,6 +327,38 @@ func TestListMovedFile(t *testing.T) {
 	}
 	if states[stateLive] != 1 || states[stateUnknown] != 1 {
 		t.Errorf("replaced: %v", states)
+	}
+}
+
+// A directory is searched for moved files only once, whatever it is called: what there is to search is up to other users.
+func TestListReadsOnce(t *testing.T) {
+	dir := sockettest.Dir(t)
+	if err := os.Symlink(dir, dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	var ids []fileID
+	for _, path := range []string{dir + "/a", dir + "/b"} {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		file, err := openSocketFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, file.id())
+		file.close()
+	}
+	f := &finder{read: make(map[dirID]map[fileID][]string)}
+	if got := f.renamed(dir+"/gone", ids[0]); !slices.Equal(got, []string{dir + "/a"}) {
+		t.Errorf("got %q", got)
+	}
+	if err := os.Remove(dir + "/b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.renamed(dir+"/link/gone", ids[1]); !slices.Contains(got, dir+"/b") {
+		t.Errorf("it was read again: %q", got)
 	}
 }
 
