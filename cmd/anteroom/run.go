@@ -119,6 +119,9 @@ func dispatch(args []string, w *world) (command, error) {
 			return whole, flag.ErrHelp
 		case 2:
 			name = args[1]
+			if name == "help" {
+				return whole, flag.ErrHelp
+			}
 		default:
 			return whole, usage("help is about one command, and not about %d", len(args)-1)
 		}
