@@ -130,7 +130,8 @@ func readAddress(s string) (a address, f *failure) {
 func localAddress(name string) (address, *failure) {
 	full, err := local.FullServerName(name)
 	if err != nil {
-		return address{}, &failure{status: exitUsage, err: err}
+		const option = ", or set LongPathOption" // which is for programs
+		return address{}, usage("%s", strings.TrimSuffix(err.Error(), option))
 	}
 	return address{kind: localName, name: name, full: full}, nil
 }
