@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -223,6 +225,22 @@ func (a address) checkDialled() *failure {
 		return usage("%s: the system chooses a port for a server alone, which then says it", a)
 	}
 	return nil
+}
+
+// obstacle says what stands where a local server's socket would, or "" if that is a socket, or nothing. Linux says of both that the
+// connection was refused.
+func (a address) obstacle() string {
+	if a.kind != localName || a.full[0] == '@' || runtime.GOOS == "windows" {
+		return "" // it is no file
+	}
+	info, err := os.Stat(a.full) // through links, as connect
+	switch {
+	case err != nil || info.Mode()&fs.ModeSocket != 0:
+		return ""
+	case info.IsDir():
+		return a.full + " is a directory"
+	}
+	return a.full + " is a file, and not a socket"
 }
 
 // lookUp returns the address to listen on: the zero Addr for every one. Of a name's addresses it is an IPv4 one if there is one, as in Go's net.

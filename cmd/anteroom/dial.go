@@ -129,12 +129,16 @@ func adopt(at address) (conn, error) {
 	return c, nil
 }
 
-// isAbsent reports whether an error means that there is no server, and not that there is one that cannot be reached.
+// isAbsent reports whether an error means that there is no server, and not that there is one that cannot be reached, or that there can be none.
 func isAbsent(at address, err error) bool {
-	return errors.Is(err, sock.ConnectionRefusedError) || at.kind == localName && errors.Is(err, local.ServerNotFoundError)
+	if errors.Is(err, sock.ConnectionRefusedError) {
+		return at.obstacle() == ""
+	}
+	return at.kind == localName && errors.Is(err, local.ServerNotFoundError)
 }
 
 func explainDial(err error, at address, o dialOptions) error {
+	obstacle := at.obstacle()
 	switch {
 	case errors.Is(err, sock.ProxyConnectionTimeoutError):
 		return fail(err) // which says who has not answered whom
@@ -142,6 +146,8 @@ func explainDial(err error, at address, o dialOptions) error {
 		return &failure{exitTimeout, fmt.Errorf("%s has not answered for %v", at, o.timeout), nil}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{exitTimeout, fmt.Errorf("the server at %s has let nobody in for %v: its queue is full", at, o.timeout), nil}
+	case errors.Is(err, sock.ConnectionRefusedError) && obstacle != "":
+		return fail(fmt.Errorf("%w: %s", err, obstacle))
 	case isAbsent(at, err):
 		return fail(err, append(at.hints(), "no server is there; --wait waits for one")...)
 	}
