@@ -227,6 +227,15 @@ func (a address) checkDialled() *failure {
 	return nil
 }
 
+// checkBesideStdio says why an address cannot be used by who carries stdin and stdout.
+func (a address) checkBesideStdio() *failure {
+	if a.kind != descriptor || a.fd > 1 {
+		return nil
+	}
+	name := [...]string{"stdin", "stdout"}[a.fd]
+	return usage("%s is %s, which is carried, and cannot be the address, too", a, name)
+}
+
 // obstacle says what stands where a local server's socket would, or "" if that is a socket, or nothing. Linux says of both that the
 // connection was refused.
 func (a address) obstacle() string {

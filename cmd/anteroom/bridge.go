@@ -117,6 +117,15 @@ func parseBridge(v *voice, args []string) (o bridgeOptions, err error) {
 	case same && o.dial.proxy.Type == proxy.DefaultProxy: // through a proxy it is another machine's
 		return o, usage("%s is FROM and TO: the bridge would lead to itself", o.from)
 	}
+	switch stdio {
+	case o.from.kind:
+		f = o.to.checkBesideStdio()
+	case o.to.kind:
+		f = o.from.checkBesideStdio()
+	}
+	if f != nil {
+		return o, f
+	}
 	if err := o.listenOptions.check(o.from); err != nil {
 		return o, err
 	}

@@ -111,6 +111,9 @@ func runConnect(w *world, args []string) error {
 	if err := o.check(at); err != nil {
 		return err
 	}
+	if f := at.checkBesideStdio(); f != nil {
+		return f
+	}
 	return untilSignal(w, func(ctx context.Context) error { return connect(ctx, w, v, at, o, endAfter) })
 }
 

@@ -129,6 +129,9 @@ func parseServe(v *voice, args []string) (o serveOptions, err error) {
 		return o, err
 	}
 	if !given {
+		if f := o.at.checkBesideStdio(); f != nil {
+			return o, f
+		}
 		o.once = true
 		return o, nil
 	}
