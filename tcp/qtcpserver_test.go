@@ -305,8 +305,8 @@ var _ = sockettest.Child("crashingServer", func() {
 	os.Exit(1)
 })
 
-// 15. Both FTP rows are types that there are none of. Of an HTTP server that is asked in SOCKS5's words Qt waits until the time is up, and
-// ours says at once what it is.
+// 15. FTP's proxy is of a type that there is none of. Qt's HTTP server says nothing when it is asked in SOCKS5's words, so that the time passes;
+// this one answers, which is no SOCKS5. TestMuteProxy has the other.
 func TestQTcpServer_invalidProxy(t *testing.T) {
 	web := serveEach(t, func(c *net.TCPConn) {
 		io.ReadFull(c, make([]byte, 3))
