@@ -469,6 +469,27 @@ func TestServerThroughProxyListenAndCloseAgainstEverything(t *testing.T) {
 	srv.Close()
 }
 
+// A server that somebody else closes just when Listen finds it listening does not listen without the proxy.
+func TestServerListenNeverGoesAroundTheProxy(t *testing.T) {
+	var srv tcp.Server
+	srv.SetProxy(proxy.Proxy{Type: proxy.HttpProxy, HostName: "127.0.0.1", Port: 1}) // which cannot listen
+	var stop atomic.Bool
+	var other sync.WaitGroup
+	defer other.Wait()
+	defer stop.Store(true)
+	other.Go(func() {
+		for !stop.Load() {
+			srv.Listen(loopback, 0) // without the proxy, as it is a loopback address
+			srv.Close()
+		}
+	})
+	for n := range 50000 {
+		if err := srv.Listen(netip.IPv4Unspecified(), 0); err == nil {
+			t.Fatalf("after %d times it listens, and not through the proxy", n)
+		}
+	}
+}
+
 // The proxy is asked for the address, unmapped; 0.0.0.0 stands for any.
 func TestServerThroughProxyAsksForItsAddress(t *testing.T) {
 	asked := make(chan string, 10)

@@ -130,8 +130,16 @@ func (s *Server) ListenContext(ctx context.Context, addr netip.Addr, port uint16
 	s.mu.Lock()
 	backlog, through, once := s.backlog, s.proxy.Resolve(), s.once
 	s.mu.Unlock()
-	open := func() (listener, error) { return listenAt(addr, port, backlog) }
-	if through.Type != proxy.NoProxy && !addr.Unmap().IsLoopback() && !s.IsListening() {
+	var open func() (listener, error)
+	switch {
+	case through.Type == proxy.NoProxy || addr.Unmap().IsLoopback():
+		open = func() (listener, error) { return listenAt(addr, port, backlog) }
+	case s.IsListening():
+		// The proxy is not asked in vain; and a server that is closed just now must not listen without it.
+		open = func() (listener, error) {
+			return nil, opError("listen", nil, core.Because("the server was listening: close it first", sock.OperationError))
+		}
+	default:
 		// Asking a proxy takes its time, during which the server can be used.
 		l, err := listenThrough(ctx, through, addr, port, !once)
 		if err == nil {
