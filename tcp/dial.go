@@ -53,7 +53,6 @@ func (e *endpoint) dialer(d dialling) core.Dialer {
 			c.Close()
 			return nil, err
 		}
-		keepUrgent(int(t.Fd()))
 		for o, v := range d.options {
 			if v != 0 {
 				setOption(int(t.Fd()), SocketOption(o), int(v-1)) // an option that cannot be set does not make the connection useless
@@ -84,5 +83,9 @@ func attach(c net.Conn) (core.Transport, *ends, error) {
 		return nil, nil, core.Because("the connection has no native handle of its own, and is none of a proxy's", sock.UnsupportedSocketOperationError)
 	}
 	t, err := core.NewConnTransport(conn)
-	return t, known, err
+	if err != nil {
+		return nil, nil, err
+	}
+	keepUrgent(int(t.Fd()))
+	return t, known, nil
 }

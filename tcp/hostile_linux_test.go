@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
 
 	"anteroom/internal/sockettest"
+	"anteroom/proxy"
 	"anteroom/sock"
 	"anteroom/tcp"
 	"golang.org/x/sys/unix"
@@ -159,6 +162,77 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 	for all := ""; all != "before!after>"; {
 		all += sockettest.Done(t, "more is read than "+all, got)
 	}
+}
+
+// An urgent byte is a byte of the stream, wherever the connection has come from.
+func TestUrgentByteIsInTheStream(t *testing.T) {
+	send := func(c *net.TCPConn) {
+		c.Write([]byte("before"))
+		control(t, c, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+		c.Write([]byte("after"))
+		c.CloseWrite()
+	}
+	given := func(t *testing.T, give func(*net.TCPConn) sock.Descriptor) *tcp.Socket {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer l.Close()
+		client, err := net.Dial("tcp", l.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { client.Close() })
+		server, err := l.Accept()
+		must(t, err)
+		c := closeLater(t, new(tcp.Socket))
+		must(t, c.SetSocketDescriptor(give(server.(*net.TCPConn)), sock.ConnectedState, 0))
+		send(client.(*net.TCPConn))
+		return c
+	}
+	through := func(t *testing.T) proxy.Proxy { // which has a peer for whoever listens, and is the peer of whoever connects
+		return serveEach(t, func(c *net.TCPConn) {
+			b := make([]byte, 10)
+			io.ReadFull(c, b[:3])
+			c.Write([]byte{5, 0})
+			io.ReadFull(c, b)
+			if reply(c, 0, loopbackPort(7)); b[1] == 2 {
+				reply(c, 0, loopbackPort(8))
+			}
+			send(c)
+			io.Copy(io.Discard, c)
+		})
+	}
+	for name, connect := range map[string]func(t *testing.T) *tcp.Socket{
+		"from a descriptor": func(t *testing.T) *tcp.Socket {
+			return given(t, func(c *net.TCPConn) sock.Descriptor {
+				defer c.Close()
+				fd := -1
+				control(t, c, func(of int) (err error) { fd, err = unix.FcntlInt(uintptr(of), unix.F_DUPFD_CLOEXEC, 0); return err })
+				return sock.FromFd(uintptr(fd))
+			})
+		},
+		"from a connection of package net": func(t *testing.T) *tcp.Socket {
+			return given(t, func(c *net.TCPConn) sock.Descriptor { return sock.FromConn(c) })
+		},
+		"to a proxy": func(t *testing.T) *tcp.Socket {
+			p := through(t)
+			c := closeLater(t, new(tcp.Socket))
+			c.SetProxy(p)
+			must(t, c.ConnectContext(t.Context(), "192.0.2.1:7"))
+			return c
+		},
+		"from a proxy": func(t *testing.T) *tcp.Socket {
+			srv := new(tcp.Server)
+			srv.SetProxy(through(t))
+			srv.SetProxyRebind(false)
+			t.Cleanup(func() { srv.Close() })
+			must(t, srv.Listen(netip.Addr{}, 0))
+			return next(t, srv)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { wantRead(t, connect(t), "before!after") })
+	}
+}
+
+func loopbackPort(port uint16) net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(loopback, port))
 }
 
 // A reset that a big write meets is told as what it is.
