@@ -289,6 +289,31 @@ func TestSocketSetSocketDescriptorOfNetConn(t *testing.T) {
 	}
 }
 
+// A connection that is closed, or was never one, is as good as none.
+func TestSocketSetSocketDescriptorOfClosedConnections(t *testing.T) {
+	srv := listen(t)
+	plain, err := net.Dial("unix", srv.FullServerName())
+	must(t, err)
+	own := dial(t, srv)
+	must(t, plain.Close())
+	must(t, own.Close())
+	for name, c := range map[string]net.Conn{
+		"closed":                plain,
+		"closed, a socket":      own,
+		"zero":                  new(net.UnixConn),
+		"zero, a socket":        new(local.Socket),
+		"nil pointer":           (*net.UnixConn)(nil),
+		"nil pointer, a socket": (*local.Socket)(nil),
+	} {
+		var c2 local.Socket
+		err := c2.SetSocketDescriptor(sock.FromConn(c), sock.ConnectedState, 0)
+		if wantIs(t, name, err, sock.UnsupportedSocketOperationError); sock.CodeOf(err) != sock.UnsupportedSocketOperationError {
+			t.Errorf("%s: the code is %s", name, sock.CodeOf(err).Name())
+		}
+		wantState(t, &c2, sock.UnconnectedState)
+	}
+}
+
 func TestServerListenDescriptorNeverUnlinks(t *testing.T) {
 	name := sockettest.Name(t)
 	fd := rawListener(t, name)

@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"net"
+	"reflect"
 	"syscall"
 )
 
@@ -39,9 +40,9 @@ func FromFd(fd uintptr) Descriptor {
 }
 
 // FromConn returns the descriptor of a connection that somebody else made. The connection is the descriptor's from now on: a member
-// that takes it goes on with a duplicate of the system's handle and closes c. A nil c makes an invalid descriptor.
+// that takes it goes on with a duplicate of the system's handle and closes c. A nil c, or a nil pointer in it, makes an invalid descriptor.
 func FromConn(c net.Conn) Descriptor {
-	if c == nil {
+	if v := reflect.ValueOf(c); c == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return Descriptor{}
 	}
 	return Descriptor{conn: c, kind: ownedDescriptor}
@@ -76,7 +77,7 @@ func (d Descriptor) Fd() (uintptr, bool) {
 func (d Descriptor) Conn() net.Conn { return d.conn }
 
 // Control calls f with the native handle, which stays open until f returns. It fails with an error that Is
-// UnsupportedSocketOperationError if there is no handle.
+// UnsupportedSocketOperationError if there is no handle, or none any more.
 func (d Descriptor) Control(f func(fd uintptr)) error {
 	if d.kind == noDescriptor {
 		return errInvalidDescriptor
@@ -90,10 +91,13 @@ func (d Descriptor) Control(f func(fd uintptr)) error {
 		return errNoHandle
 	}
 	rc, err := sc.SyscallConn()
-	if err != nil {
-		return err
+	if err == nil {
+		err = rc.Control(f)
 	}
-	return rc.Control(f)
+	if err != nil {
+		return &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: err}
+	}
+	return nil
 }
 
 var (

@@ -216,7 +216,8 @@ func TestStatesAndModesHaveQtsNumbersAndNames(t *testing.T) {
 }
 
 func TestDescriptorZeroValueIsInvalid(t *testing.T) {
-	for name, d := range map[string]sock.Descriptor{"zero": {}, "-1": sock.FromFd(^uintptr(0)), "nil connection": sock.FromConn(nil), "lent -1": sock.Lend(^uintptr(0))} {
+	for name, d := range map[string]sock.Descriptor{"zero": {}, "-1": sock.FromFd(^uintptr(0)), "lent -1": sock.Lend(^uintptr(0)),
+		"nil connection": sock.FromConn(nil), "nil pointer": sock.FromConn((*net.TCPConn)(nil))} {
 		if d.IsValid() {
 			t.Errorf("%s is valid", name)
 		}

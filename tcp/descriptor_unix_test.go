@@ -13,6 +13,7 @@ import (
 
 	"anteroom/internal/sockettest"
 	"anteroom/loop"
+	"anteroom/proxy"
 	"anteroom/sock"
 	"anteroom/tcp"
 	"golang.org/x/sys/unix"
@@ -267,6 +268,40 @@ func TestSocketSetSocketDescriptorOfConnections(t *testing.T) {
 				t.Error("the connection that was taken is open still")
 			}
 		})
+	}
+}
+
+// A connection that is closed, or was never one, is as good as none.
+func TestSocketSetSocketDescriptorOfClosedConnections(t *testing.T) {
+	srv := listen(t)
+	plain, err := net.Dial("tcp", srv.Addr().String())
+	must(t, err)
+	proxied, err := socks(t).DialContext(t.Context(), "tcp", srv.Addr().String())
+	must(t, err)
+	own := dial(t, srv)
+	type wrapped struct{ *net.TCPConn } // another package's, with a handle
+	for _, c := range []net.Conn{plain, proxied, own} {
+		must(t, c.Close())
+	}
+	for name, c := range map[string]net.Conn{
+		"closed":                plain,
+		"closed, wrapped":       wrapped{plain.(*net.TCPConn)},
+		"closed, of a proxy":    proxied,
+		"closed, a socket":      own,
+		"zero":                  new(net.TCPConn),
+		"zero, wrapped":         wrapped{new(net.TCPConn)},
+		"zero, of a proxy":      new(proxy.Conn),
+		"zero, a socket":        new(tcp.Socket),
+		"nil pointer":           (*net.TCPConn)(nil),
+		"nil pointer of proxy":  (*proxy.Conn)(nil),
+		"nil pointer, a socket": (*tcp.Socket)(nil),
+	} {
+		var c2 tcp.Socket
+		err := c2.SetSocketDescriptor(sock.FromConn(c), sock.ConnectedState, 0)
+		if wantIs(t, name, err, sock.UnsupportedSocketOperationError); sock.CodeOf(err) != sock.UnsupportedSocketOperationError {
+			t.Errorf("%s: the code is %s", name, sock.CodeOf(err).Name())
+		}
+		wantState(t, &c2, sock.UnconnectedState)
 	}
 }
 

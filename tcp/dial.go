@@ -82,6 +82,9 @@ func attach(c net.Conn) (core.Transport, *ends, error) {
 	if !ok {
 		return nil, nil, core.Because("the connection has no native handle of its own, and is none of a proxy's", sock.UnsupportedSocketOperationError)
 	}
+	if err := sock.FromConn(c).Control(func(uintptr) {}); err != nil {
+		return nil, nil, err // it is closed, or has never been open
+	}
 	t, err := core.NewConnTransport(conn)
 	if err != nil {
 		return nil, nil, err
