@@ -289,6 +289,43 @@ func TestSocketSetSocketDescriptorOfNetConn(t *testing.T) {
 	}
 }
 
+// A connection that another Socket has is not taken while that holds bytes of it.
+func TestSocketSetSocketDescriptorOfSockets(t *testing.T) {
+	refused := func(t *testing.T, old *local.Socket) {
+		t.Helper()
+		var c local.Socket
+		wantIs(t, "SetSocketDescriptor", c.SetSocketDescriptor(sock.FromConn(old), sock.ConnectedState, 0), sock.OperationError)
+		wantState(t, &c, sock.UnconnectedState)
+		wantState(t, old, sock.ConnectedState)
+	}
+	client, server := pair(t)
+	client.Write([]byte("hello"))
+	must(t, server.WaitForReadyRead(sockettest.Long()))
+	server.BytesAvailable() // buffers them
+	refused(t, server)
+	if got, err := server.Peek(5); string(got) != "hello" || err != nil {
+		t.Errorf("peeked %q, %v", got, err)
+	}
+	server.Skip(5)
+	big := make([]byte, 32<<20)
+	server.WriteBuffered(big)
+	refused(t, server)
+	read := sockettest.Go(func() error { _, err := io.ReadFull(client, big); return err })
+	for server.BytesToWrite() > 0 {
+		must(t, server.WaitForBytesWritten(sockettest.Long()))
+	}
+	must(t, sockettest.Done(t, "all is read", read))
+	c := closeLater(t, new(local.Socket))
+	must(t, c.SetSocketDescriptor(sock.FromConn(server), sock.ConnectedState, 0))
+	wantState(t, server, sock.UnconnectedState)
+	c.Write([]byte("after"))
+	after := make([]byte, 5)
+	client.SetReadDeadline(time.Now().Add(sockettest.Long()))
+	if _, err := io.ReadFull(client, after); string(after) != "after" || err != nil {
+		t.Errorf("read %q, %v", after, err)
+	}
+}
+
 // A connection that is closed, or was never one, is as good as none.
 func TestSocketSetSocketDescriptorOfClosedConnections(t *testing.T) {
 	srv := listen(t)

@@ -358,6 +358,9 @@ func take(d sock.Descriptor) (t core.Transport, end *endpoint, copied bool, err 
 	if !d.IsValid() || d.IsLent() {
 		return nil, nil, false, errNotOurs
 	}
+	if c, ok := d.Conn().(*Socket); ok && c.core.Holds() {
+		return nil, nil, false, core.ErrHolds
+	}
 	var fd int
 	control := d.Control(func(h uintptr) {
 		fd = int(h)

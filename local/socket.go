@@ -358,7 +358,8 @@ func (s *Socket) WriteBuffered(p []byte) (int, error) { return s.core.WriteBuffe
 // names are those of the address that one of the two ends has.
 //
 // It fails with UnsupportedSocketOperationError if d is not valid, lent, closed, or no connected Unix-domain stream socket, and with
-// OperationError unless the socket is unconnected.
+// OperationError unless the socket is unconnected, and if d is of another Socket (sock.FromConn) that holds bytes: buffered ones that were
+// not read, or not sent.
 //
 // Qt: QLocalSocket::setSocketDescriptor
 func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock.OpenMode) error {

@@ -90,6 +90,10 @@ func (d Descriptor) Control(f func(fd uintptr)) error {
 	if !ok {
 		return errNoHandle
 	}
+	// A socket of this module has none that it could lend when it is closed, or goes through a proxy.
+	if lender, ok := d.conn.(interface{ SocketDescriptor() Descriptor }); ok && !lender.SocketDescriptor().IsValid() {
+		return errNoHandle
+	}
 	rc, err := sc.SyscallConn()
 	if err == nil {
 		err = rc.Control(f)
@@ -102,7 +106,7 @@ func (d Descriptor) Control(f func(fd uintptr)) error {
 
 var (
 	errInvalidDescriptor = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: errors.New("the descriptor is not valid")}
-	errNoHandle          = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: errors.New("the connection has no native handle of its own")}
+	errNoHandle          = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: errors.New("the connection has no native handle of its own, or is closed")}
 )
 
 // IsValid reports whether d stands for a handle. It does not ask the system whether that handle is open.

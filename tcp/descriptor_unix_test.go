@@ -4,6 +4,7 @@ package tcp_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -269,6 +270,78 @@ func TestSocketSetSocketDescriptorOfConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A connection that another Socket has goes on as it is there, and not while that holds bytes of it.
+func TestSocketSetSocketDescriptorOfSockets(t *testing.T) {
+	refused := func(t *testing.T, old *tcp.Socket) {
+		t.Helper()
+		var c tcp.Socket
+		err := c.SetSocketDescriptor(sock.FromConn(old), sock.ConnectedState, 0)
+		if wantIs(t, "SetSocketDescriptor", err, sock.OperationError); err == nil || !strings.Contains(err.Error(), "holds bytes") {
+			t.Fatalf("it says %v", err)
+		}
+		wantState(t, &c, sock.UnconnectedState)
+		wantState(t, old, sock.ConnectedState)
+	}
+	taken := func(t *testing.T, old *tcp.Socket) *tcp.Socket {
+		t.Helper()
+		local, remote := old.LocalAddr().String(), old.RemoteAddr().String()
+		c := closeLater(t, new(tcp.Socket))
+		must(t, c.SetSocketDescriptor(sock.FromConn(old), sock.ConnectedState, 0))
+		if c.LocalAddr().String() != local || c.RemoteAddr().String() != remote {
+			t.Errorf("its ends are %v and %v; the other socket's were %s and %s", c.LocalAddr(), c.RemoteAddr(), local, remote)
+		}
+		wantState(t, old, sock.UnconnectedState)
+		return c
+	}
+	t.Run("dialled", func(t *testing.T) {
+		client, server := pair(t)
+		exchange(t, taken(t, client), server)
+	})
+	t.Run("unread", func(t *testing.T) {
+		client, server := pair(t)
+		client.Write([]byte("hello"))
+		must(t, server.WaitForReadyRead(sockettest.Long()))
+		server.BytesAvailable() // buffers them
+		refused(t, server)
+		wantRead(t, server, "hello")
+		client.Write([]byte("there")) // in the system's buffer, which is the connection's
+		wantRead(t, taken(t, server), "there")
+	})
+	t.Run("unsent", func(t *testing.T) {
+		client, server := pair(t)
+		big := make([]byte, 32<<20)
+		server.WriteBuffered(big)
+		refused(t, server)
+		read := sockettest.Go(func() error { _, err := io.ReadFull(client, big); return err })
+		for server.BytesToWrite() > 0 {
+			must(t, server.WaitForBytesWritten(sockettest.Long()))
+		}
+		c := taken(t, server)
+		c.Write([]byte("after"))
+		must(t, sockettest.Done(t, "all is read", read))
+		wantRead(t, client, "after")
+	})
+	t.Run("proxied", func(t *testing.T) {
+		srv := listen(t)
+		p := socks(t)
+		old := closeLater(t, new(tcp.Socket))
+		old.SetProxy(p.Proxy)
+		must(t, old.ConnectContext(t.Context(), srv.Addr().String()))
+		server := next(t, srv)
+		d := sock.FromConn(old)
+		if fd, ok := d.Fd(); ok {
+			t.Errorf("it has a handle, %d: that leads to the proxy", fd)
+		}
+		wantIs(t, "Control", d.Control(func(uintptr) { t.Error("Control has called") }), sock.UnsupportedSocketOperationError)
+		c := taken(t, old)
+		if c.PeerPort() != srv.ServerPort() || c.SocketDescriptor().IsValid() {
+			t.Errorf("its peer is %v, the server %v; its descriptor is %v", c.RemoteAddr(), srv.Addr(), c.SocketDescriptor())
+		}
+		exchange(t, c, server)
+		exchange(t, taken(t, c), server) // once more
+	})
 }
 
 // A connection that is closed, or was never one, is as good as none.

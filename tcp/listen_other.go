@@ -54,7 +54,8 @@ func adopt(sock.Descriptor) (listener, error) { return nil, errNoHandles }
 // take makes a transport of a connection that somebody else has made, and says where it leads. After an error the descriptor is still the
 // caller's.
 func take(d sock.Descriptor) (t core.Transport, known *ends, copied bool, err error) {
-	if c := d.Conn(); c != nil {
+	c := d.Conn()
+	if _, ours := c.(*Socket); !ours && c != nil {
 		t, known, err = attach(c)
 		return t, known, false, err
 	}

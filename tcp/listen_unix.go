@@ -203,19 +203,31 @@ func take(d sock.Descriptor) (t core.Transport, known *ends, copied bool, err er
 	if !d.IsValid() || d.IsLent() {
 		return nil, nil, false, errNotOurs
 	}
+	use := d.Control
 	switch c := d.Conn().(type) {
 	case *proxy.Conn, *net.TCPConn:
 		t, known, err = attach(c)
 		return t, known, false, err
+	case *Socket: // also one that goes through a proxy, of which d.Control tells nothing
+		if known, err = c.handOver(); err != nil {
+			return nil, nil, false, err
+		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return nil, nil, false, err
+		}
+		use = raw.Control
 	}
 	var fd int
-	control := d.Control(func(h uintptr) {
+	control := use(func(h uintptr) {
 		fd = int(h)
 		if err = sysfd.CheckStream(fd, false, unix.AF_INET, unix.AF_INET6); err != nil {
 			return
 		}
-		if known, err = endsOf(fd); err != nil {
-			return
+		if known == nil {
+			if known, err = endsOf(fd); err != nil {
+				return
+			}
 		}
 		keepUrgent(fd)
 		if d != sock.FromFd(h) { // a connection of another package: go on with a duplicate

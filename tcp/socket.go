@@ -378,7 +378,7 @@ func (s *Socket) WriteBuffered(p []byte) (int, error) { return s.core.WriteBuffe
 // caller's, and the socket is as it was.
 //
 // It fails with UnsupportedSocketOperationError if d is not valid, lent, closed, or no connected TCP socket, and with OperationError unless
-// the socket is unconnected.
+// the socket is unconnected, and if d is of another Socket (sock.FromConn) that holds bytes: buffered ones that were not read, or not sent.
 //
 // Qt: QAbstractSocket::setSocketDescriptor
 func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock.OpenMode) error {
@@ -409,12 +409,29 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 //
 // Qt: QAbstractSocket::socketDescriptor
 func (s *Socket) SocketDescriptor() sock.Descriptor {
-	if end, ok := s.core.Endpoint().(*endpoint); ok {
-		if known := end.ends.Load(); known != nil && known.proxied {
-			return sock.Descriptor{}
-		}
+	if s.proxied() {
+		return sock.Descriptor{}
 	}
 	return s.core.SocketDescriptor()
+}
+
+func (s *Socket) proxied() bool {
+	if end, ok := s.core.Endpoint().(*endpoint); ok {
+		known := end.ends.Load()
+		return known != nil && known.proxied
+	}
+	return false
+}
+
+// handOver says where the connection leads, for another socket that is to go on with it.
+func (s *Socket) handOver() (*ends, error) {
+	switch {
+	case !s.core.IsValid():
+		return nil, core.Because("the socket has no connection", sock.UnsupportedSocketOperationError, net.ErrClosed)
+	case s.core.Holds():
+		return nil, core.ErrHolds
+	}
+	return &ends{local: s.LocalAddr(), remote: s.RemoteAddr(), proxied: s.proxied()}, nil
 }
 
 // OnConnected registers f to be called when a connection that ConnectToHost has begun is made. The function that it returns ends that.

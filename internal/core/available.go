@@ -25,6 +25,21 @@ func (s *Socket) BytesAvailable() int64 {
 	return int64(f.rbuf.len())
 }
 
+// Holds reports whether the socket holds bytes of its connection that were not read, or not sent: who goes on with the connection would miss
+// them. What the system holds does not count.
+func (s *Socket) Holds() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.t == nil {
+		return false
+	}
+	f := s.flow
+	return s.staged || f != nil && (f.rbuf.len() > 0 || f.wbuf.len() > 0 || f.writer != nil)
+}
+
+// ErrHolds is why a connection cannot be taken from a socket that Holds.
+var ErrHolds = Because("the socket holds bytes that were not read or not sent: read them, and wait until BytesToWrite is 0, first", sock.OperationError)
+
 // collect moves what has arrived by now to the read buffer, as much as it may hold. mu held, and there is a transport.
 func (s *Socket) collect() {
 	if available, err := s.inspect(); available > 0 || err == nil {
