@@ -169,7 +169,7 @@ func Parse(rawURL string) (Proxy, error) {
 	if s := u.Port(); s != "" {
 		n, err := strconv.ParseUint(s, 10, 16)
 		if err != nil || n == 0 {
-			return fail("the proxy's port is %q, and not a number from 1 to 65535", s)
+			return fail("the proxy's port is not a number from 1 to 65535: " + form) // it may be a password with a # after it
 		}
 		p.Port = uint16(n)
 	}

@@ -117,6 +117,20 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 
 var long300 = strings.Repeat("x", 300)
 
+// A special character that is not written as %XX makes a part of the password something else to package net/url: a port of digits, most often.
+func TestParseNeverTellsAPassword(t *testing.T) {
+	for _, special := range `#?/[]:@%\^"|<>{} ` + "`\x7f\u00fc" {
+		for _, password := range []string{"20240101%c1", "1%c20240101", "%c20240101", "20240101%c"} {
+			for _, form := range []string{"http://bob:%s@proxy.example:8080", "socks5://bob:%s@[::1]", "socks5://:%s@proxy", "bob:%s@proxy:1080"} {
+				url := fmt.Sprintf(form, fmt.Sprintf(password, special))
+				if _, err := proxy.Parse(url); err != nil && strings.Contains(err.Error(), "20240101") {
+					t.Errorf("%q: the error tells the password: %v", url, err)
+				}
+			}
+		}
+	}
+}
+
 func TestStringHasNoPassword(t *testing.T) {
 	p := proxy.Proxy{Type: proxy.Socks5Proxy, HostName: "::1", User: "a b", Password: "secret"}
 	if got, want := p.String(), "socks5://a%20b@[::1]:1080"; got != want {
