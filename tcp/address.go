@@ -25,6 +25,7 @@ func opError(op string, addr net.Addr, err error) error {
 type endpoint struct {
 	host string // as it was given; "" if it was not dialled
 	port uint16
+	by   *Socket              // which dials it; nil if nobody does
 	conn net.Conn             // one that was accepted, as long as nobody has taken it
 	ends atomic.Pointer[ends] // nil until there is a connection
 }
@@ -36,6 +37,18 @@ type ends struct {
 }
 
 func (e *endpoint) Network() string { return network }
+
+// Prepare sets the options that SetSocketOption was given by now: after this they are the connection's.
+func (e *endpoint) Prepare(fd uintptr) {
+	if e.by == nil || e.by.setup == nil {
+		return
+	}
+	for o, v := range e.by.setup.options {
+		if v != 0 {
+			setOption(int(fd), SocketOption(o), int(v-1)) // an option that cannot be set does not make the connection useless
+		}
+	}
+}
 
 func (e *endpoint) Addr() net.Addr {
 	if known := e.ends.Load(); known != nil {

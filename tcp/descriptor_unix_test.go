@@ -561,3 +561,50 @@ func TestSocketOptionsBeforeConnecting(t *testing.T) {
 	must(t, c.WaitForConnected(sockettest.Long()))
 	wantOptions(t, c, 0, 1)
 }
+
+// What is set while a connection is being made is for that one, up to the last moment: there is none in which it would be lost.
+func TestSocketOptionsWhileConnecting(t *testing.T) {
+	for name, connect := range map[string]func(*tcp.Socket) error{
+		"ConnectToHost": func(c *tcp.Socket) error {
+			must(t, c.ConnectToHost("192.0.2.1", 7, 0))
+			return c.WaitForConnected(sockettest.Long())
+		},
+		"ConnectContext": func(c *tcp.Socket) error { return c.ConnectContext(t.Context(), "192.0.2.1:7") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, answer := make(chan struct{}), make(chan struct{})
+			p := serveEach(t, func(c *net.TCPConn) {
+				b := make([]byte, 10)
+				io.ReadFull(c, b[:3])
+				c.Write([]byte{5, 0})
+				io.ReadFull(c, b)
+				close(asked)
+				<-answer
+				reply(c, 0, nil)
+				io.Copy(io.Discard, c)
+			})
+			c := closeLater(t, new(tcp.Socket))
+			c.SetProxy(p)
+			must(t, c.SetSocketOption(tcp.KeepAliveOption, 0))
+			done := sockettest.Go(func() error { return connect(c) })
+			sockettest.Done(t, "the proxy is asked", asked)
+			must(t, c.SetSocketOption(tcp.LowDelayOption, 0))
+			close(answer)
+			must(t, sockettest.Done(t, "it is connected", done))
+			wantOptions(t, c, 0, 0)
+		})
+	}
+	t.Run("at any moment", func(t *testing.T) {
+		srv := listen(t)
+		for range 200 {
+			c := closeLater(t, new(tcp.Socket))
+			must(t, c.ConnectToHost("127.0.0.1", srv.ServerPort(), 0))
+			must(t, c.SetSocketOption(tcp.LowDelayOption, 0)) // before, just as, or after it is connected
+			must(t, c.WaitForConnected(sockettest.Long()))
+			if v, err := c.SocketOption(tcp.LowDelayOption); v != 0 || err != nil {
+				t.Fatalf("LowDelayOption is %d, %v; want 0", v, err)
+			}
+			c.Abort()
+		}
+	})
+}

@@ -19,14 +19,14 @@ type dialling struct {
 	options [optionCount]int8 // what SetSocketOption was given, plus one; 0: nothing
 }
 
-// dialer returns what connects to e.
-func (e *endpoint) dialer(d dialling) core.Dialer {
+// dialer returns what connects to e through a proxy.
+func (e *endpoint) dialer(by proxy.Proxy) core.Dialer {
 	return func(ctx context.Context, found func()) (core.Transport, error) {
 		dialer := net.Dialer{Control: func(string, string, syscall.RawConn) error {
 			found()
 			return nil
 		}}
-		through := d.proxy.Resolve()
+		through := by.Resolve()
 		if e.host == "" {
 			return nil, addressError("the host is empty")
 		}
@@ -52,11 +52,6 @@ func (e *endpoint) dialer(d dialling) core.Dialer {
 		if err != nil {
 			c.Close()
 			return nil, err
-		}
-		for o, v := range d.options {
-			if v != 0 {
-				setOption(int(t.Fd()), SocketOption(o), int(v-1)) // an option that cannot be set does not make the connection useless
-			}
 		}
 		e.ends.Store(known)
 		return t, nil

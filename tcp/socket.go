@@ -75,7 +75,7 @@ func DialContext(ctx context.Context, hostport string) (*Socket, error) {
 //
 // Qt: QAbstractSocket::connectToHost
 func (s *Socket) ConnectToHost(host string, port uint16, mode sock.OpenMode) error {
-	end := &endpoint{host: host, port: port}
+	end := &endpoint{host: host, port: port, by: s}
 	switch {
 	case mode == 0:
 		mode = sock.ReadWrite
@@ -83,30 +83,20 @@ func (s *Socket) ConnectToHost(host string, port uint16, mode sock.OpenMode) err
 		err := core.Because("there is no "+mode.String(), sock.UnsupportedSocketOperationError)
 		return s.core.Connect(end, sock.ReadWrite, time.Time{}, func() (core.Transport, error) { return nil, err })
 	}
-	return s.core.ConnectBackground(end, mode, sock.DefaultWait, end.dialer(s.dialling()))
+	return s.core.ConnectBackground(end, mode, sock.DefaultWait, end.dialer(s.Proxy()))
 }
 
 // ConnectContext connects to "host:port", and waits until that is done or ctx ends. It is ConnectToHost's counterpart for those who wait, with
 // the same errors. When ctx ends the error Is SocketTimeoutError, and the context's.
 func (s *Socket) ConnectContext(ctx context.Context, hostport string) error {
 	host, port, err := splitHostPort(ctx, hostport)
-	end := &endpoint{host: host, port: port}
-	dial := end.dialer(s.dialling())
+	end := &endpoint{host: host, port: port, by: s}
+	dial := end.dialer(s.Proxy())
 	if err != nil {
 		end.host = hostport
 		dial = func(context.Context, func()) (core.Transport, error) { return nil, err }
 	}
 	return s.core.ConnectDialing(ctx, end, sock.ReadWrite, dial)
-}
-
-// dialling returns what the next connection is told.
-func (s *Socket) dialling() (d dialling) {
-	s.core.Locked(func(sock.State) {
-		if s.setup != nil {
-			d = *s.setup
-		}
-	})
-	return d
 }
 
 // DisconnectFromHost closes the connection. While WriteBuffered's bytes are unsent the state is Closing, and they go on being sent, in the
@@ -183,27 +173,34 @@ func (s *Socket) whileConnected(addr func() net.Addr) netip.AddrPort {
 // Proxy returns what SetProxy set.
 //
 // Qt: QAbstractSocket::proxy
-func (s *Socket) Proxy() proxy.Proxy { return s.dialling().proxy }
+func (s *Socket) Proxy() (p proxy.Proxy) {
+	s.core.Locked(func(sock.State) {
+		if s.setup != nil {
+			p = s.setup.proxy
+		}
+	})
+	return p
+}
 
 // SetProxy sets the proxy through which the next connection goes, whatever host that is to. The default, the zero Proxy, is the application
 // proxy if the program has set one, and none else.
 //
 // Qt: QAbstractSocket::setProxy
 func (s *Socket) SetProxy(p proxy.Proxy) {
-	s.setting(func(d *dialling) { d.proxy = p })
+	s.core.Locked(func(sock.State) { s.next().proxy = p })
 }
 
-func (s *Socket) setting(f func(*dialling)) {
-	s.core.Locked(func(sock.State) {
-		if s.setup == nil {
-			s.setup = new(dialling)
-		}
-		f(s.setup)
-	})
+// next returns what the next connection is told. The core's lock held.
+func (s *Socket) next() *dialling {
+	if s.setup == nil {
+		s.setup = new(dialling)
+	}
+	return s.setup
 }
 
-// SetSocketOption sets an option, 0 or 1, of the connection there is, or else of the connections that the socket is going to make. Through a
-// proxy it is the connection to the proxy. It fails with UnsupportedSocketOperationError if there is no such option or value.
+// SetSocketOption sets an option, 0 or 1, of the connection there is, or else of the connections that the socket is going to make, one that it
+// is making now included. Through a proxy it is the connection to the proxy. It fails with UnsupportedSocketOperationError if there is no such
+// option or value.
 //
 // Qt: QAbstractSocket::setSocketOption
 func (s *Socket) SetSocketOption(o SocketOption, v int) error {
@@ -211,8 +208,13 @@ func (s *Socket) SetSocketOption(o SocketOption, v int) error {
 	if err := o.check(v); err != nil {
 		return opError(op, nil, err)
 	}
-	if !s.core.IsValid() {
-		s.setting(func(d *dialling) { d.options[o] = int8(v) + 1 })
+	later := false
+	s.core.Locked(func(st sock.State) {
+		if later = st != sock.ConnectedState && st != sock.ClosingState; later {
+			s.next().options[o] = int8(v) + 1
+		}
+	})
+	if later {
 		return nil
 	}
 	return s.core.Control(op, func(fd uintptr) error {

@@ -227,7 +227,13 @@ func (s *Socket) try(a *attempt) {
 	}
 }
 
+// A Preparer is an Endpoint that has something to do to a connection that was dialled before anybody is told of it. The socket's mu held.
+type Preparer interface{ Prepare(fd uintptr) }
+
 func (s *Socket) attemptMade(a *attempt, t Transport) {
+	if p, ok := s.end.(Preparer); ok {
+		p.Prepare(t.Fd())
+	}
 	if err := s.attach(t); err != nil {
 		t.Close()
 		s.attemptFailed(a, sock.CodeOf(err), err)
