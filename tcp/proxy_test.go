@@ -92,6 +92,11 @@ func TestSocketProxyLooksUpNames(t *testing.T) {
 	}
 	c.Write([]byte("hello"))
 	wantRead(t, c, "hello")
+	other := closeLater(t, new(tcp.Socket))
+	must(t, other.SetSocketDescriptor(sock.FromConn(c), sock.ConnectedState, 0))
+	if other.PeerAddress().IsValid() || other.PeerPort() != 1234 || other.RemoteAddr().String() != "no-such-host.invalid:1234" {
+		t.Errorf("the peer of one that goes on with it is %v:%d, %v", other.PeerAddress(), other.PeerPort(), other.RemoteAddr())
+	}
 }
 
 // proxies lists what goes wrong with a proxy, and what that is called.

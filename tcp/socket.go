@@ -130,15 +130,7 @@ func (s *Socket) PeerAddress() netip.Addr { return s.whileConnected(s.RemoteAddr
 // PeerPort returns the peer's port, or 0 while the socket is not connected.
 //
 // Qt: QAbstractSocket::peerPort
-func (s *Socket) PeerPort() uint16 {
-	if port := s.whileConnected(s.RemoteAddr).Port(); port != 0 {
-		return port
-	}
-	if end, ok := s.core.Endpoint().(*endpoint); ok && s.core.State() != sock.UnconnectedState {
-		return end.port
-	}
-	return 0
-}
+func (s *Socket) PeerPort() uint16 { return s.whileConnected(s.RemoteAddr).Port() }
 
 // PeerName returns the host that the socket is connected to, or being connected to, as ConnectToHost was given it; "" if it is
 // unconnected, or was not connected so.
@@ -165,7 +157,11 @@ func (s *Socket) LocalPort() uint16 { return s.whileConnected(s.LocalAddr).Port(
 func (s *Socket) whileConnected(addr func() net.Addr) netip.AddrPort {
 	switch s.core.State() {
 	case sock.ConnectedState, sock.ClosingState:
-		return addrPort(addr())
+		a := addr()
+		if a, ok := a.(proxy.Addr); ok { // the proxy knows the rest
+			return netip.AddrPortFrom(netip.Addr{}, a.Port)
+		}
+		return addrPort(a)
 	}
 	return netip.AddrPort{}
 }

@@ -238,7 +238,7 @@ func TestSocketWaitsWhileConnecting(t *testing.T) {
 		}
 	}
 	sockettest.Eventually(t, "it is connecting", func() bool { return c.State() == sock.ConnectingState })
-	if c.IsValid() || c.PeerAddress().IsValid() || c.PeerPort() != hole || c.PeerName() != "127.0.0.1" || c.BytesAvailable() != 0 {
+	if c.IsValid() || c.PeerAddress().IsValid() || c.PeerPort() != 0 || c.PeerName() != "127.0.0.1" || c.BytesAvailable() != 0 {
 		t.Errorf("valid %v, peer %q %v:%d", c.IsValid(), c.PeerName(), c.PeerAddress(), c.PeerPort())
 	}
 	wantIs(t, "ConnectToHost", c.ConnectToHost("127.0.0.1", 1, 0), sock.OperationError, syscall.EISCONN)
