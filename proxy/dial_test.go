@@ -649,3 +649,15 @@ func TestAnAnswerMayTakeTheUsualTimeIfNoOtherIsSaid(t *testing.T) {
 		t.Error("a context that has a deadline was given another one")
 	}
 }
+
+// What is no address is a host that cannot be found, with a proxy and without.
+func TestMalformedAddresses(t *testing.T) {
+	for _, p := range []proxy.Proxy{{Type: proxy.NoProxy}, {Type: proxy.Socks5Proxy, HostName: "127.0.0.1", Port: 1}} {
+		for _, addr := range []string{"nohost", "127.0.0.1:99999", "127.0.0.1:nosuch", "[::1]", "a:b:c", "[[::1]]:80"} {
+			_, err := p.DialContext(long(t), "tcp", addr)
+			wantCode(t, err, sock.HostNotFoundError)
+			_, err = p.Listen(long(t), addr)
+			wantCode(t, err, sock.HostNotFoundError)
+		}
+	}
+}

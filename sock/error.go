@@ -78,7 +78,8 @@ func (e *Error) Temporary() bool {
 }
 
 // CodeOf returns the code that err stands for: NoError for nil, the code that err holds if it holds one, else what its cause means,
-// by the system's error number and the standard library's sentinels, and UnknownSocketError if nothing is known of it.
+// by the system's error number and the standard library's sentinels, and UnknownSocketError if nothing is known of it. A malformed address is
+// a host that cannot be found.
 //
 // Qt: QAbstractSocket::error
 func CodeOf(err error) SocketError {
@@ -99,6 +100,7 @@ func CodeOf(err error) SocketError {
 		}
 	}
 	var dns *net.DNSError
+	var addr *net.AddrError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return SocketTimeoutError
@@ -106,6 +108,8 @@ func CodeOf(err error) SocketError {
 		if dns.IsTimeout {
 			return SocketTimeoutError
 		}
+		return HostNotFoundError
+	case errors.As(err, &addr):
 		return HostNotFoundError
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return SocketTimeoutError

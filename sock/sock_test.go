@@ -186,6 +186,7 @@ func TestCodeOf(t *testing.T) {
 		{context.Canceled, sock.SocketTimeoutError},
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, sock.HostNotFoundError},
 		{&net.DNSError{Err: "slow", IsTimeout: true}, sock.SocketTimeoutError},
+		{&net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port in address", Addr: "nohost"}}, sock.HostNotFoundError},
 		{errors.New("odd"), sock.UnknownSocketError},
 	}
 	for _, tt := range tests {

@@ -98,6 +98,7 @@ func TestSocketConnectErrors(t *testing.T) {
 		"port 0":  {"127.0.0.1", 0, sock.ConnectionRefusedError, syscall.ECONNREFUSED, []string{"HostLookupState", "ConnectingState"}},
 		"unknown": {"no-such-host.invalid", 80, sock.HostNotFoundError, nil, []string{"HostLookupState"}},
 		"empty":   {"", 80, sock.HostNotFoundError, nil, []string{"HostLookupState"}},
+		"bracket": {"[::1]", 80, sock.HostNotFoundError, nil, []string{"HostLookupState"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := closeLater(t, new(tcp.Socket))
