@@ -26,7 +26,7 @@
 //	writeRawData            Raw               the bytes alone
 //
 // Qt tells a null QString or QByteArray from an empty one. NullString and NullByteArray write the null ones; [Reader.NullString] and
-// a nil from [Reader.ByteArray] tell which was read.
+// [Reader.NullByteArray], or a nil from [Reader.ByteArray], tell which was read.
 //
 // Readers and Writers are not safe for use by several goroutines at the same time.
 package datastream

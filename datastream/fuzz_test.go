@@ -256,7 +256,11 @@ func copyValue(kind byte, r *Reader, w *Writer) (v any, canonical bool) {
 		w.StringList(list)
 		return list, false // null became empty
 	default:
-		p := r.ByteArray()
+		p, ok := r.NullByteArray()
+		if !ok {
+			w.NullByteArray()
+			return nil, true
+		}
 		w.ByteArray(p)
 		return p, true
 	}

@@ -32,6 +32,10 @@ func text(v string) value {
 func byteArray(v []byte) value {
 	return value{func(w *Writer) { w.ByteArray(v) }, func(r *Reader) any { return r.ByteArray() }, v}
 }
+func nullByteArray(r *Reader) any {
+	b, ok := r.NullByteArray()
+	return [2]any{b, ok}
+}
 func stringList(v []string) value {
 	return value{func(w *Writer) { w.StringList(v) }, func(r *Reader) any { return r.StringList() }, v}
 }
@@ -143,8 +147,13 @@ var qtTests = []struct {
 	{name: "QByteArray null", value: byteArray(nil), big: "ffffffff", little: "ffffffff"},
 	{
 		name:  "QByteArray null by name",
-		value: value{func(w *Writer) { w.NullByteArray() }, func(r *Reader) any { return r.ByteArray() }, []byte(nil)},
+		value: value{func(w *Writer) { w.NullByteArray() }, nullByteArray, [2]any{[]byte(nil), false}},
 		big:   "ffffffff", little: "ffffffff",
+	},
+	{
+		name:  "QByteArray empty by name",
+		value: value{func(w *Writer) { w.ByteArray([]byte{}) }, nullByteArray, [2]any{[]byte{}, true}},
+		big:   "00000000", little: "00000000",
 	},
 	{name: "QByteArray empty", value: byteArray([]byte{}), big: "00000000", little: "00000000"},
 	{name: "QByteArray", value: byteArray([]byte("abc")), big: "00000003 616263", little: "03000000 616263"},

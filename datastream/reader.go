@@ -146,6 +146,13 @@ func (r *Reader) ByteArray() []byte {
 	return own(r.payload("ByteArray", 1))
 }
 
+// NullByteArray reads a QByteArray as ByteArray does, and reports whether there was one: ok is false, and b nil, if it was null, or if there is an
+// error.
+func (r *Reader) NullByteArray() (b []byte, ok bool) {
+	b = r.ByteArray()
+	return b, b != nil
+}
+
 // StringList reads a count, and so many strings, each as String does. The list is nil only after an error.
 func (r *Reader) StringList() []string {
 	r.begin()

@@ -16,22 +16,34 @@ import (
 
 // reads is every way to read a value that has bytes.
 var reads = map[string]func(*Reader) any{
-	"Bool":       func(r *Reader) any { return r.Bool() },
-	"Int8":       func(r *Reader) any { return r.Int8() },
-	"Int16":      func(r *Reader) any { return r.Int16() },
-	"Int32":      func(r *Reader) any { return r.Int32() },
-	"Int64":      func(r *Reader) any { return r.Int64() },
-	"Uint8":      func(r *Reader) any { return r.Uint8() },
-	"Uint16":     func(r *Reader) any { return r.Uint16() },
-	"Uint32":     func(r *Reader) any { return r.Uint32() },
-	"Uint64":     func(r *Reader) any { return r.Uint64() },
-	"Float32":    func(r *Reader) any { return r.Float32() },
-	"Float64":    func(r *Reader) any { return r.Float64() },
-	"String":     func(r *Reader) any { return r.String() },
-	"NullString": func(r *Reader) any { s, _ := r.NullString(); return s },
-	"ByteArray":  func(r *Reader) any { return r.ByteArray() },
-	"StringList": func(r *Reader) any { return r.StringList() },
-	"Raw":        func(r *Reader) any { return r.Raw(5) },
+	"Bool":          func(r *Reader) any { return r.Bool() },
+	"Int8":          func(r *Reader) any { return r.Int8() },
+	"Int16":         func(r *Reader) any { return r.Int16() },
+	"Int32":         func(r *Reader) any { return r.Int32() },
+	"Int64":         func(r *Reader) any { return r.Int64() },
+	"Uint8":         func(r *Reader) any { return r.Uint8() },
+	"Uint16":        func(r *Reader) any { return r.Uint16() },
+	"Uint32":        func(r *Reader) any { return r.Uint32() },
+	"Uint64":        func(r *Reader) any { return r.Uint64() },
+	"Float32":       func(r *Reader) any { return r.Float32() },
+	"Float64":       func(r *Reader) any { return r.Float64() },
+	"String":        func(r *Reader) any { return r.String() },
+	"NullString":    func(r *Reader) any { s, _ := r.NullString(); return s },
+	"ByteArray":     func(r *Reader) any { return r.ByteArray() },
+	"NullByteArray": func(r *Reader) any { b, _ := r.NullByteArray(); return b },
+	"StringList":    func(r *Reader) any { return r.StringList() },
+	"Raw":           func(r *Reader) any { return r.Raw(5) },
+}
+
+// What the Writer writes by a name the Reader reads by the same one.
+func TestReaderHasTheWritersNames(t *testing.T) {
+	r, w := reflect.TypeFor[*Reader](), reflect.TypeFor[*Writer]()
+	for i := range w.NumMethod() {
+		name := w.Method(i).Name
+		if _, ok := r.MethodByName(name); !ok && name != "Flush" {
+			t.Errorf("the Reader has no %s", name)
+		}
+	}
 }
 
 func TestReaderAtTheEndIsEOF(t *testing.T) {
