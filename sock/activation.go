@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // An Activation is a descriptor that the process was started with, by systemd or another that speaks its protocol.
@@ -19,13 +20,18 @@ const firstActivation = 3
 // maxActivations bounds what LISTEN_FDS is believed.
 const maxActivations = 1 << 16
 
+// activations lets one call take what there is. Between its first descriptor and the last variable another one would find that half taken.
+var activations sync.Mutex
+
 // Activations returns the descriptors that the process was started with, in order: LISTEN_FDS of them, from 3 on, if LISTEN_PID is this
 // process; LISTEN_FDNAMES, which may be missing, names them. It returns none, and no error, if the process was not started so. The
 // descriptors are closed on exec from now on, and the three variables are removed from the environment, so that children do not take them
-// for theirs; a second call returns none.
+// for theirs; a second call returns none, also in another goroutine at the same time.
 //
 // It fails with UnsupportedSocketOperationError if a variable has no possible value, or a descriptor is not open.
 func Activations() ([]Activation, error) {
+	activations.Lock()
+	defer activations.Unlock()
 	pid, fds, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	if pid == "" && fds == "" {
 		return nil, nil

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +55,22 @@ var _ = sockettest.Child("activated", func() {
 	fmt.Println(strings.TrimSpace(string(out)), err)
 })
 
+// The hasty asks in many goroutines at once, and says what each got, unless that is nothing.
+var _ = sockettest.Child("activated in a hurry", func() {
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for range 16 {
+		all.Go(func() {
+			<-start
+			if found, err := sock.Activations(); len(found) > 0 || err != nil {
+				fmt.Println(len(found), err)
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+})
+
 // A server that was started with a listener answers one client on it.
 var _ = sockettest.Child("activated server", func() {
 	found, err := sock.Activations()
@@ -84,11 +101,11 @@ var _ = sockettest.Child("activated server", func() {
 	}
 })
 
-// activated runs the child with n files as descriptors 3 and on, and with variables in which SELF is its number. It returns what it says.
-func activated(t *testing.T, n int, before string, vars ...string) (lines []string, inodes []string) {
+// activated runs a child with n files as descriptors 3 and on, and with variables in which SELF is its number. It returns what it says.
+func activated(t *testing.T, child string, n int, before string, vars ...string) (lines []string, inodes []string) {
 	t.Helper()
 	t.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // or each child ends a second late
-	cmd := sockettest.Command(t, "activated")
+	cmd := sockettest.Command(t, child)
 	exe := cmd.Path
 	script := before
 	for _, v := range vars {
@@ -156,7 +173,7 @@ func TestActivations(t *testing.T) {
 			if test.before == "" {
 				test.before = ":"
 			}
-			lines, inodes := activated(t, test.files, test.before, test.vars...)
+			lines, inodes := activated(t, "activated", test.files, test.before, test.vars...)
 			if test.fails != "" {
 				if len(lines) != 2 || !strings.HasPrefix(lines[0], "error UnsupportedSocketOperationError ") || !strings.Contains(lines[0], test.fails) {
 					t.Errorf("it says %q; want an error that says %q", lines, test.fails)
@@ -192,6 +209,14 @@ func TestActivations(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestActivationsInManyGoroutines(t *testing.T) {
+	const files = 100
+	lines, _ := activated(t, "activated in a hurry", files, ":", "LISTEN_PID=SELF", fmt.Sprint("LISTEN_FDS=", files))
+	if len(lines) != 1 || lines[0] != fmt.Sprint(files, " <nil>") {
+		t.Errorf("the goroutines got %q; want one that got all %d, and no error", lines, files)
 	}
 }
 
