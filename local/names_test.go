@@ -294,6 +294,20 @@ func TestRuntimeName(t *testing.T) {
 			}
 		})
 	}
+	t.Run("names that lead out", func(t *testing.T) {
+		t.Setenv("XDG_RUNTIME_DIR", at("good"))
+		for name, in := range map[string]bool{"..": false, "../s": false, "a/../../s": false, "./../s": false, "a/s": true, "a/../s": true, "..s": true} {
+			got, err := local.RuntimeName(name)
+			if in {
+				must(t, err)
+				continue
+			}
+			wantIs(t, "RuntimeName", err, sock.HostNotFoundError)
+			if got != "" || err == nil || !strings.Contains(err.Error(), "leads out") {
+				t.Errorf("RuntimeName(%q) is %q, %v", name, got, err)
+			}
+		}
+	})
 	t.Run("another user's", func(t *testing.T) {
 		sockettest.NeedRoot(t)
 		must(t, os.Chown(at("good"), 65534, -1))
