@@ -106,7 +106,8 @@ func (d Descriptor) Control(f func(fd uintptr)) error {
 
 var (
 	errInvalidDescriptor = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: errors.New("the descriptor is not valid")}
-	errNoHandle          = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError, Err: errors.New("the connection has no native handle of its own, or is closed")}
+	errNoHandle          = &Error{Op: "use", Net: "descriptor", Code: UnsupportedSocketOperationError,
+		Err: errors.New("the connection has no native handle of its own, or is closed")}
 )
 
 // IsValid reports whether d stands for a handle. It does not ask the system whether that handle is open.

@@ -55,7 +55,7 @@ func adopt(sock.Descriptor) (listener, error) { return nil, errNoHandles }
 // caller's.
 func take(d sock.Descriptor) (t core.Transport, known *ends, copied bool, err error) {
 	c := d.Conn()
-	if _, ours := c.(*Socket); !ours && c != nil {
+	if _, ours := c.(*Socket); !ours && c != nil { // a Socket may take from the system, meanwhile, what the other one waits for
 		t, known, err = attach(c)
 		return t, known, false, err
 	}
