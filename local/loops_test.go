@@ -39,7 +39,6 @@ func runLoops(t testing.TB, n int) *loop.Group {
 	return g
 }
 
-// A server on loops is what every server must be.
 // eachWay runs f with a pair whose server's end lives at the runtime's poller, and with one whose server's end lives on a loop.
 func eachWay(t *testing.T, f func(t *testing.T, client, server *local.Socket)) {
 	t.Run("at the runtime's poller", func(t *testing.T) {
@@ -55,6 +54,7 @@ func eachWay(t *testing.T, f func(t *testing.T, client, server *local.Socket)) {
 	})
 }
 
+// A server on loops is what every server must be.
 func TestServerOnLoopsConforms(t *testing.T) {
 	sockettest.Conform(t, func(t *testing.T) (sockettest.Server, func() (net.Conn, error)) {
 		srv := new(local.Server)

@@ -375,7 +375,7 @@ func (s *Socket) SetSocketDescriptor(d sock.Descriptor, st sock.State, mode sock
 	}
 	t, end, copied, err := take(d)
 	if err != nil {
-		return opError(op, nil, err)
+		return &sock.Error{Op: op, Net: network, Code: sock.CodeOf(err), Err: err}
 	}
 	if copied {
 		return s.core.AdoptCopy(op, end, t, mode, d)

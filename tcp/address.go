@@ -23,11 +23,12 @@ func opError(op string, addr net.Addr, err error) error {
 
 // An endpoint is what a connection leads to that was dialled, or given by its descriptor.
 type endpoint struct {
-	host string // as it was given; "" if it was not dialled
-	port uint16
-	by   *Socket              // which dials it; nil if nobody does
-	conn net.Conn             // one that was accepted, as long as nobody has taken it
-	ends atomic.Pointer[ends] // nil until there is a connection
+	host   string // as it was given; "" if it was not dialled
+	port   uint16
+	unread string               // what was given in place of both, and could not be read as that
+	by     *Socket              // which dials it; nil if nobody does
+	conn   net.Conn             // one that was accepted, as long as nobody has taken it
+	ends   atomic.Pointer[ends] // nil until there is a connection
 }
 
 // ends are the two addresses of a connection.
@@ -57,7 +58,12 @@ func (e *endpoint) Addr() net.Addr {
 	return hostAddr(e.hostport())
 }
 
-func (e *endpoint) hostport() string { return net.JoinHostPort(e.host, strconv.Itoa(int(e.port))) }
+func (e *endpoint) hostport() string {
+	if e.unread != "" {
+		return e.unread
+	}
+	return net.JoinHostPort(e.host, strconv.Itoa(int(e.port)))
+}
 
 // A hostAddr is an address whose host may be a name.
 type hostAddr string

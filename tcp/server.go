@@ -130,26 +130,24 @@ func (s *Server) ListenContext(ctx context.Context, addr netip.Addr, port uint16
 	s.mu.Lock()
 	backlog, through, once := s.backlog, s.proxy.Resolve(), s.once
 	s.mu.Unlock()
-	var open func() (listener, error)
+	var l listener
+	var err error
+	open := func() (listener, error) { return l, err }
 	switch {
 	case through.Type == proxy.NoProxy || addr.Unmap().IsLoopback():
 		open = func() (listener, error) { return listenAt(addr, port, backlog) }
 	case s.IsListening():
 		// The proxy is not asked in vain; and a server that is closed just now must not listen without it.
-		open = func() (listener, error) {
-			return nil, opError("listen", nil, core.Because("the server was listening: close it first", sock.OperationError))
-		}
+		err = opError("listen", nil, core.Because("the server was listening: close it first", sock.OperationError))
 	default:
 		// Asking a proxy takes its time, during which the server can be used.
-		l, err := listenThrough(ctx, through, addr, port, !once)
-		if err == nil {
+		if l, err = listenThrough(ctx, through, addr, port, !once); err == nil {
 			defer func() {
 				if s.c().Listener() != l {
 					l.Close()
 				}
 			}()
 		}
-		open = func() (listener, error) { return l, err }
 	}
 	return s.c().Listen(network, func() (core.Listener[Socket], error) {
 		l, err := open()

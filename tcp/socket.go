@@ -93,7 +93,7 @@ func (s *Socket) ConnectContext(ctx context.Context, hostport string) error {
 	end := &endpoint{host: host, port: port, by: s}
 	dial := end.dialer(s.Proxy())
 	if err != nil {
-		end.host = hostport
+		end.unread = hostport
 		dial = func(context.Context, func()) (core.Transport, error) { return nil, err }
 	}
 	return s.core.ConnectDialing(ctx, end, sock.ReadWrite, dial)

@@ -130,7 +130,6 @@ func TestSocketConnectErrors(t *testing.T) {
 	}
 }
 
-// The error is told while the attempt's state is still there. No other callback may be running then.
 func TestSocketConnectInAModeThatThereIsNot(t *testing.T) {
 	var c tcp.Socket
 	wantIs(t, "ConnectToHost", c.ConnectToHost("127.0.0.1", 1, 9), sock.UnsupportedSocketOperationError)
@@ -139,6 +138,18 @@ func TestSocketConnectInAModeThatThereIsNot(t *testing.T) {
 	wantState(t, &c, sock.UnconnectedState)
 }
 
+func TestSocketConnectToWhatIsNoAddress(t *testing.T) {
+	for _, address := range []string{"localhost", "[::1", "127.0.0.1:99999", "[::1]80"} {
+		var c tcp.Socket
+		err := c.ConnectContext(t.Context(), address)
+		wantIs(t, address, err, sock.HostNotFoundError)
+		if want := "connect tcp " + address + ": "; !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v; want it to begin with %q", err, want)
+		}
+	}
+}
+
+// The error is told while the attempt's state is still there. No other callback may be running then.
 func TestSocketErrorComesBeforeTheState(t *testing.T) {
 	for host, code := range map[string]sock.SocketError{"127.0.0.1": sock.ConnectionRefusedError, "no-such-host.invalid": sock.HostNotFoundError} {
 		c := closeLater(t, new(tcp.Socket))
