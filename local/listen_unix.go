@@ -93,7 +93,21 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 			return nil, err
 		}
 	}
-	err := bind(fd, p, o.replace)
+	var remove func(string) error
+	if o.replace {
+		remove = removeStale
+	}
+	if restricted && mode&0o200 == 0 && p.path != "" {
+		release, err := guardBirth(p.path)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		if o.replace {
+			remove = removeGuarded
+		}
+	}
+	err := bind(fd, p, remove)
 	if err != nil {
 		return nil, err
 	}
@@ -116,16 +130,17 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 	return l, nil
 }
 
-// bind gives the socket its name, which decides at once who has it. With replace a file that a dead socket has left gives way.
-func bind(fd int, p place, replace bool) error {
+// bind gives the socket its name, which decides at once who has it. A file that a dead socket has left gives way if remove, which may be nil,
+// removes it.
+func bind(fd int, p place, remove func(path string) error) error {
 	sa, done, err := p.sockaddr()
 	if err != nil {
 		return err
 	}
 	defer done()
 	err = syscall.Bind(fd, sa)
-	if err == unix.EADDRINUSE && replace && p.path != "" {
-		if err := removeStale(p.path); err != nil {
+	if err == unix.EADDRINUSE && remove != nil && p.path != "" {
+		if err := remove(p.path); err != nil {
 			return err
 		}
 		err = syscall.Bind(fd, sa)

@@ -254,6 +254,127 @@ func TestServerAcceptInACallback(t *testing.T) {
 	}
 }
 
+// busyServer returns a server with a callback, check or override that is at work with the first connection until free is called, and a second
+// connection, which was accepted meanwhile.
+func busyServer(t *testing.T, set func(srv *local.Server, work func())) (srv *local.Server, first *local.Socket, free func()) {
+	t.Helper()
+	srv = new(local.Server)
+	busy, leave := make(chan bool, 1), make(chan bool)
+	var once sync.Once
+	set(srv, func() {
+		once.Do(func() {
+			busy <- true
+			<-leave
+		})
+	})
+	listenWith(t, srv)
+	first = dial(t, srv)
+	sockettest.Done(t, "it is at work", busy)
+	dial(t, srv)
+	srv.WaitForNewConnection(small)
+	free = sync.OnceFunc(func() { close(leave) })
+	t.Cleanup(free)
+	return srv, first, free
+}
+
+// Methods that do not wait ask nobody: a check or an override does not come in the middle of a callback, or of another one.
+func TestServerAsksOneAtATime(t *testing.T) {
+	var inside, nested atomic.Int32
+	enter := func() (leave func()) {
+		if inside.Add(1) > 1 {
+			nested.Add(1)
+		}
+		return func() { inside.Add(-1) }
+	}
+	for name, set := range map[string]func(srv *local.Server, work func()){
+		"override": func(srv *local.Server, work func()) {
+			srv.SetIncomingConnection(func(d sock.Descriptor) {
+				defer enter()()
+				work()
+				srv.IncomingConnection(d)
+			})
+		},
+		"check beside a callback": func(srv *local.Server, work func()) {
+			srv.SetAdmit(func(local.Peer) error {
+				defer enter()()
+				return nil
+			})
+			srv.OnNewConnection(func() {
+				defer enter()()
+				work()
+				srv.SetMaxPendingConnections(10)
+				srv.PauseAccepting()
+				srv.ResumeAccepting()
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, _, free := busyServer(t, set)
+			free()
+			next(t, srv).Abort()
+			next(t, srv).Abort()
+			if nested.Load() > 0 {
+				t.Error("one was called before the other had returned")
+			}
+		})
+	}
+}
+
+// A connection that is refused is closed before anybody is asked about the next one.
+func TestServerClosesWhomItRefusesAtOnce(t *testing.T) {
+	second, asked := make(chan bool), 0
+	defer close(second)
+	_, first, free := busyServer(t, func(srv *local.Server, work func()) {
+		srv.SetAdmit(func(local.Peer) error {
+			if asked++; asked > 1 {
+				<-second
+			}
+			work()
+			return errors.New("not today")
+		})
+	})
+	free()
+	must(t, first.SetReadDeadline(time.Now().Add(sockettest.Long())))
+	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
+		t.Errorf("the client reads %v", err)
+	}
+}
+
+// The access options of a file are the system's to keep: nobody has to be asked, and a callback that takes its time keeps no taker waiting.
+func TestServerWithAccessOptionsBesideABusyCallback(t *testing.T) {
+	srv, _, _ := busyServer(t, func(srv *local.Server, work func()) {
+		srv.SetSocketOptions(local.UserAccessOption)
+		srv.OnNewConnection(func() {
+			work()
+		})
+	})
+	srv.NextPendingConnection().Abort()
+	ctx, cancel := context.WithTimeout(t.Context(), sockettest.Long())
+	defer cancel()
+	c, err := srv.AcceptContext(ctx)
+	must(t, err)
+	must(t, c.Close())
+}
+
+func TestServerOverrideThatACallbackSetsAndWaitsFor(t *testing.T) {
+	srv := new(local.Server)
+	waits, waited := make(chan bool, 1), make(chan error, 1)
+	var once sync.Once
+	srv.OnNewConnection(func() {
+		once.Do(func() {
+			srv.NextPendingConnection().Abort()
+			srv.SetIncomingConnection(func(d sock.Descriptor) { d.Close() })
+			waits <- true
+			waited <- srv.WaitForNewConnection(sockettest.Long())
+		})
+	})
+	listenWith(t, srv)
+	dial(t, srv)
+	sockettest.Done(t, "it waits", waits)
+	dial(t, srv)
+	must(t, sockettest.Done(t, "the wait returns", waited))
+}
+
 // Close closes what was accepted, also what somebody was going to be asked about.
 func TestServerCloseWhileSomebodyIsToBeAsked(t *testing.T) {
 	srv := new(local.Server)

@@ -85,48 +85,41 @@ func (s *Server) listening() *listener {
 //
 // Qt: QLocalServer::listen
 func (s *Server) Listen(name string) error {
-	o, noGroup := s.told()
+	o, admit, noGroup := s.told()
 	p, err := resolve(name, o.SocketOptions)
 	if err == nil {
 		err = noGroup
 	}
-	abstract := p.abstract != ""
-	return s.c().Listen(network, func() (core.Listener[Socket], error) {
+	return s.c().Listen(network, func() (core.Listener[Socket], func(*Socket) error, error) {
 		if err != nil {
-			return nil, opError("listen", p.wanted(), err)
+			return nil, nil, opError("listen", p.wanted(), err)
 		}
 		l, err := listenAt(p, o)
 		if err != nil {
-			return nil, opError("listen", p.addr(), err)
+			return nil, nil, opError("listen", p.addr(), err)
 		}
-		return l, nil
-	}, s.admission(o, &abstract))
+		return l, admission(l, o, admit), nil
+	})
 }
 
 // told returns what the server was told before Listen. It fails if there is no such group.
-func (s *Server) told() (o listenOptions, err error) {
+func (s *Server) told() (o listenOptions, admit func(Peer) error, err error) {
 	s.mu.Lock()
 	o = listenOptions{SocketOptions: s.options, backlog: s.backlog, replace: s.replace, private: s.private, alone: s.alone, keepFile: &s.keepFile}
-	group := s.group
+	group, admit := s.group, s.admit
 	s.mu.Unlock()
 	o.gid, err = lookUpGroup(group)
-	return o, err
+	return o, admit, err
 }
 
 // admission returns what decides about a new connection, or nil if all may come in: SetAdmit's function, and, for an abstract name, the
-// access options. Whether it is one need not be known before there is a connection.
-func (s *Server) admission(o listenOptions, abstract *bool) func(*Socket) error {
-	s.mu.Lock()
-	admit := s.admit
-	s.mu.Unlock()
-	if admit == nil && o.SocketOptions&accessOptions == 0 {
+// access options.
+func admission(l *listener, o listenOptions, admit func(Peer) error) func(*Socket) error {
+	byOptions := l.abstract != "" && o.SocketOptions&accessOptions != 0
+	if admit == nil && !byOptions {
 		return nil
 	}
 	return func(c *Socket) error {
-		byOptions := *abstract && o.SocketOptions&accessOptions != 0
-		if admit == nil && !byOptions {
-			return nil
-		}
 		peer, err := peerOf(uintptr(c.core.Pending()))
 		if err == nil && byOptions && !o.admits(peer, o.group()) {
 			err = errNotAdmitted
@@ -137,11 +130,7 @@ func (s *Server) admission(o listenOptions, abstract *bool) func(*Socket) error 
 		if err == nil {
 			return nil
 		}
-		e := &sock.Error{Op: "admit", Net: network, Code: sock.SocketAccessError, Err: err}
-		if l := s.listening(); l != nil {
-			e.Addr = l.Addr()
-		}
-		return e
+		return &sock.Error{Op: "admit", Net: network, Addr: l.Addr(), Code: sock.SocketAccessError, Err: err}
 	}
 }
 
@@ -158,17 +147,17 @@ var errNotAdmitted = errors.New("the access options do not let this user in")
 // Qt: QLocalServer::listen(qintptr)
 func (s *Server) ListenDescriptor(d sock.Descriptor) error {
 	abstract := false
-	o, noGroup := s.told()
-	err := s.c().Listen(network, func() (core.Listener[Socket], error) {
+	o, admit, noGroup := s.told()
+	err := s.c().Listen(network, func() (core.Listener[Socket], func(*Socket) error, error) {
 		l, err := adopt(d)
 		if err != nil {
-			return nil, opError("listen", nil, err)
+			return nil, nil, opError("listen", nil, err)
 		}
 		if abstract = l.abstract != ""; abstract && o.SocketOptions&GroupAccessOption != 0 && noGroup != nil {
-			return nil, opError("listen", l.addr(), noGroup)
+			return nil, nil, opError("listen", l.addr(), noGroup)
 		}
-		return l, nil
-	}, s.admission(o, &abstract))
+		return l, admission(l, o, admit), nil
+	})
 	if abstract && err == nil {
 		s.mu.Lock()
 		s.options |= AbstractNamespaceOption
@@ -246,8 +235,8 @@ func (s *Server) IncomingConnection(d sock.Descriptor) {
 }
 
 // SetIncomingConnection makes f receive each connection that is accepted, in place of the base behaviour; nil puts that back. F owns the
-// descriptor. It runs in order with the callbacks, and never two at a time. If it keeps the descriptor and makes nothing pending, nothing
-// is pending, and OnNewConnection is told of nothing; WaitForNewConnection returns nil all the same.
+// descriptor. It runs in order with the callbacks, and never two at a time, unless one waits for a connection itself. If it keeps the
+// descriptor and makes nothing pending, nothing is pending, and OnNewConnection is told of nothing; WaitForNewConnection returns nil all the same.
 //
 // Qt: QLocalServer::incomingConnection, which is virtual
 func (s *Server) SetIncomingConnection(f func(sock.Descriptor)) { s.c().SetIncoming(f) }

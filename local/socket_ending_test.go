@@ -204,6 +204,16 @@ func TestSocketWriteDeadlineEndsClosing(t *testing.T) {
 	wantIs(t, "Err", client.Err(), sock.SocketTimeoutError)
 }
 
+// With both directions ended here nothing is left of the connection: that it is over is told at once.
+func TestSocketBothDirectionsEnded(t *testing.T) {
+	sockettest.NeedHalfClose(t)
+	eachWay(t, func(t *testing.T, _, server *local.Socket) {
+		must(t, server.CloseRead())
+		must(t, server.CloseWrite())
+		must(t, server.WaitForDisconnected(sockettest.Long()))
+	})
+}
+
 // The write deadline is a Write's. What is queued goes on being sent after it, and a connection that is closed sends what there is room for.
 func TestSocketWriteDeadlineThatHasPassed(t *testing.T) {
 	eachWay(t, func(t *testing.T, client, server *local.Socket) {

@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -281,6 +282,62 @@ func fillQuietly(t *testing.T, c *local.Socket) {
 	t.Helper()
 	fill(t, c, large)
 	must(t, c.WaitForBytesWritten(sock.Forever))
+}
+
+// A callback may wait for what comes of the step that is taken when it has returned: it is taken before.
+func TestSocketWaitInACallbackThatStandsBeforeTheNextStep(t *testing.T) {
+	for name, test := range map[string]struct {
+		listen bool // there is a server, which ends the connection
+		state  sock.State
+		wait   func(*local.Socket, time.Duration) error
+		want   error
+	}{
+		"for the connection, while connecting":      {true, sock.ConnectingState, (*local.Socket).WaitForConnected, nil},
+		"for the end, at the error":                 {true, sock.ConnectedState, (*local.Socket).WaitForDisconnected, nil},
+		"for bytes, at the error":                   {true, sock.ConnectedState, (*local.Socket).WaitForReadyRead, local.PeerClosedError},
+		"for the end, at the end":                   {true, sock.ClosingState, (*local.Socket).WaitForDisconnected, nil},
+		"for the end, when connecting has failed":   {false, sock.UnconnectedState, (*local.Socket).WaitForDisconnected, sock.HostNotFoundError},
+		"for bytes, when connecting has failed":     {false, sock.UnconnectedState, (*local.Socket).WaitForReadyRead, sock.HostNotFoundError},
+		"for the connection, when that has failed":  {false, sock.UnconnectedState, (*local.Socket).WaitForConnected, sock.HostNotFoundError},
+		"for the end, while connecting, in failing": {false, sock.ConnectingState, (*local.Socket).WaitForDisconnected, sock.HostNotFoundError},
+	} {
+		for _, atLoop := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", loop ", atLoop), func(t *testing.T) {
+				path := sockettest.Name(t)
+				c := closeLater(t, new(local.Socket))
+				if atLoop {
+					must(t, c.SetLoop(runLoops(t, 1).Next()))
+				}
+				if test.listen {
+					srv := new(local.Server)
+					must(t, srv.Listen(path))
+					defer srv.Close()
+					srv.OnNewConnection(func() { srv.NextPendingConnection().Close() })
+				}
+				waited := make(chan error, 1)
+				wait := func() {
+					if len(waited) == 0 {
+						waited <- test.wait(c, sockettest.Long())
+					}
+				}
+				if test.state == sock.ConnectedState || test.state == sock.UnconnectedState {
+					c.OnErrorOccurred(func(sock.SocketError) { wait() })
+				} else {
+					c.OnStateChanged(func(st sock.State) {
+						if st == test.state {
+							wait()
+						}
+					})
+				}
+				c.ConnectToServer(path, 0)
+				if err := sockettest.Done(t, "the wait returns", waited); test.want == nil {
+					must(t, err)
+				} else {
+					wantIs(t, "the wait", err, test.want)
+				}
+			})
+		}
+	}
 }
 
 // What was sent before the last bytes were queued is no news of those.

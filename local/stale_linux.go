@@ -89,13 +89,10 @@ func (p *pinned) dead() (bool, error) {
 		return false, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	if p.mode&0o200 == 0 { // connect would be refused for that, and prove nothing
-		if err := chmodPinned(p.fd, p.mode|0o200); err != nil {
-			return false, err
-		}
-		defer chmodPinned(p.fd, p.mode) // a living server's access rights stay what they are
-	}
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: procPath(p.fd)})
+	if err == unix.EACCES { // the mode is in the way, which proves nothing
+		return false, os.NewSyscallError("connect", err)
+	}
 	return err == unix.ECONNREFUSED, nil
 }
 
@@ -121,8 +118,18 @@ func (p *pinned) mustBeDead() error {
 	return nil
 }
 
+// openly calls f while the file's owner has the right to write. A living server's access rights are what they were afterwards.
+func (p *pinned) openly(f func() error) error {
+	if err := chmodPinned(p.fd, p.mode|0o200); err != nil {
+		return err
+	}
+	defer chmodPinned(p.fd, p.mode)
+	return f()
+}
+
 // removeStale removes the socket's file at path if its socket is dead. Death is proven twice: once before anything is made, so that a
-// living server is not disturbed, and once under the lock, which keeps two that prove it at once from removing each other's new file.
+// living server is not disturbed, and once under the lock, which keeps two that prove it at once from removing each other's new file, and from
+// changing its mode one against the other where that has to be changed for the proof.
 func removeStale(path string) error {
 	p, err := pin(path)
 	if p == nil || err != nil {
@@ -130,7 +137,7 @@ func removeStale(path string) error {
 	}
 	err = p.mustBeDead()
 	p.close()
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.EACCES) {
 		return err
 	}
 	lock, err := lockBeside(path)
@@ -138,11 +145,20 @@ func removeStale(path string) error {
 		return err
 	}
 	defer lock.release()
-	if p, err = pin(path); p == nil || err != nil {
+	return removeGuarded(path)
+}
+
+// removeGuarded is removeStale for who holds the lock.
+func removeGuarded(path string) error {
+	p, err := pin(path)
+	if p == nil || err != nil {
 		return err
 	}
 	defer p.close()
-	if err := p.mustBeDead(); err != nil {
+	if err = p.mustBeDead(); errors.Is(err, unix.EACCES) && p.mode&0o200 == 0 {
+		err = p.openly(p.mustBeDead)
+	}
+	if err != nil {
 		return err
 	}
 	// Whoever makes a new file takes no lock, but finds the name taken as long as this one is there.
@@ -150,6 +166,16 @@ func removeStale(path string) error {
 		return alive("somebody has replaced the socket at %s", path)
 	}
 	return os.NewSyscallError("unlink", unix.Unlink(path))
+}
+
+// guardBirth holds the lock while a file is made whose owner has no right to write: nobody who asks whether it is a dead server's changes its mode
+// meanwhile, and then back to what it was.
+func guardBirth(path string) (release func(), err error) {
+	lock, err := lockBeside(path)
+	if err != nil {
+		return nil, err
+	}
+	return lock.release, nil
 }
 
 // A dirLock is a lock on the removal of one path, for one user. It is a file beside the path, that is gone when nobody holds it.

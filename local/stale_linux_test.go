@@ -67,7 +67,8 @@ var _ = sockettest.Child("actor", func() {
 		words := strings.Split(lines.Text(), " ")
 		answer, err := "", error(nil)
 		switch words[0] {
-		case "listen": // NAME OPTIONS [replace] [private] [group=G]
+		case "listen": // NAME OPTIONS [replace] [private] [keep] [group=G]
+			srv.SetUnlinkOnClose(!slices.Contains(words, "keep"))
 			srv.SetReplaceStale(slices.Contains(words, "replace"))
 			srv.SetRequirePrivateDirectory(slices.Contains(words, "private"))
 			srv.SetSocketOptions(local.SocketOptions(number(words[2], 10)))

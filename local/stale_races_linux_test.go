@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -429,5 +430,45 @@ func checkTakeOver(t *testing.T, log, answers []string, kills int) {
 		if gaps[n-1] > sockettest.Long() {
 			t.Errorf("the name was not served for %v", gaps[n-1])
 		}
+	}
+}
+
+// Two servers that start at once look at each other's file while it is made: the one that lives keeps the mode that its options ask for.
+func TestReplaceStaleLeavesAServerThatStartsItsMode(t *testing.T) {
+	path := filepath.Join(openDir(t, 0o777|fs.ModeSticky), "s")
+	actors := []*sockettest.Process{actorAs(t, nobodys), actorAs(t, nobodys)}
+	for range 200 {
+		var both sync.WaitGroup
+		var answers [2]string
+		for i, p := range actors {
+			both.Go(func() { answers[i] = do(p, "listen", path, strconv.Itoa(int(local.GroupAccessOption)), "replace") })
+		}
+		both.Wait()
+		if mode := fileAt(t, path).Mode & 0o7777; mode != 0o070 {
+			t.Fatalf("the mode is %o; they say %q", mode, answers)
+		}
+		for _, p := range actors {
+			wantOK(t, "close", do(p, "close"))
+		}
+	}
+}
+
+// Those who look at a dead server's file at once do not keep each other from it, also where the mode has to be changed for that.
+func TestRemoveStaleTogether(t *testing.T) {
+	dir := openDir(t, 0o777|fs.ModeSticky)
+	actors := []*sockettest.Process{actorAs(t, nobodys), actorAs(t, nobodys), actorAs(t, nobodys)}
+	for i := range 100 {
+		path := filepath.Join(dir, fmt.Sprint("s", i))
+		wantOK(t, "listen", do(actors[0], "listen", path, strconv.Itoa(int(local.GroupAccessOption)), "keep"))
+		wantOK(t, "close", do(actors[0], "close"))
+		var all sync.WaitGroup
+		for _, p := range actors {
+			all.Go(func() {
+				if a := do(p, "rmstale", path); !strings.HasPrefix(a, "ok") {
+					t.Errorf("RemoveStale: %s", a)
+				}
+			})
+		}
+		all.Wait()
 	}
 }

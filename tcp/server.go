@@ -149,16 +149,17 @@ func (s *Server) ListenContext(ctx context.Context, addr netip.Addr, port uint16
 			}()
 		}
 	}
-	return s.c().Listen(network, func() (core.Listener[Socket], error) {
+	admit := s.admission()
+	return s.c().Listen(network, func() (core.Listener[Socket], func(*Socket) error, error) {
 		l, err := open()
 		if e, ok := errors.AsType[*sock.Error](err); ok {
-			return nil, e // a proxy's
+			return nil, nil, e // a proxy's
 		}
 		if err != nil {
-			return nil, opError("listen", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)), err)
+			return nil, nil, opError("listen", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)), err)
 		}
-		return l, nil
-	}, s.admission())
+		return l, admit, nil
+	})
 }
 
 // admission returns what decides about a new connection, or nil if all may come in.
@@ -186,13 +187,14 @@ func (s *Server) admission() func(*Socket) error {
 //
 // Qt: QTcpServer::setSocketDescriptor
 func (s *Server) SetSocketDescriptor(d sock.Descriptor) error {
-	return s.c().Listen(network, func() (core.Listener[Socket], error) {
+	admit := s.admission()
+	return s.c().Listen(network, func() (core.Listener[Socket], func(*Socket) error, error) {
 		l, err := adopt(d)
 		if err != nil {
-			return nil, opError("set socket descriptor", nil, err)
+			return nil, nil, opError("set socket descriptor", nil, err)
 		}
-		return l, nil
-	}, s.admission())
+		return l, admit, nil
+	})
 }
 
 // ListenDescriptor is SetSocketDescriptor, by the name that it has for a local server.
@@ -256,9 +258,9 @@ func (s *Server) IncomingConnection(d sock.Descriptor) {
 }
 
 // SetIncomingConnection makes f receive each connection that is accepted, in place of the base behaviour; nil puts that back. F owns the
-// descriptor; one that has come through a proxy has no native handle. It runs in order with the callbacks, and never two at a time. If it
-// keeps the descriptor and makes nothing pending, nothing is pending, and OnNewConnection is told of nothing; WaitForNewConnection
-// returns nil all the same.
+// descriptor; one that has come through a proxy has no native handle. It runs in order with the callbacks, and never two at a time, unless
+// one waits for a connection itself. If it keeps the descriptor and makes nothing pending, nothing is pending, and OnNewConnection is told of
+// nothing; WaitForNewConnection returns nil all the same.
 //
 // Unlike Qt, which says newConnection also if nothing was made pending.
 //

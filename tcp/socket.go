@@ -480,7 +480,7 @@ func (s *Socket) Read(p []byte) (int, error) { return s.core.Read(p) }
 func (s *Socket) Write(p []byte) (int, error) { return s.core.Write(p) }
 
 // CloseRead ends reading, once what has arrived is read; the connection stays, for writing. What arrives later may be refused or, as on Linux,
-// still be read: TCP has no way to tell the peer.
+// still be read: TCP has no way to tell the peer. That the peer ends the connection is told on Linux only from then on; elsewhere a write meets it.
 func (s *Socket) CloseRead() error { return s.core.CloseRead() }
 
 // CloseWrite ends writing, after what WriteBuffered holds: the peer reads the end, and can go on writing.

@@ -269,6 +269,11 @@ func (s *Server[T]) waitAndPop(ctx context.Context, network string) (*T, error) 
 			s.leave()
 			s.mu.Unlock()
 			return t, nil
+		case s.endsHere():
+			s.leave()
+			err := acceptError(l, s.ending)
+			s.mu.Unlock()
+			return nil, err
 		case ctx.Err() != nil:
 			err = ctx.Err()
 		}
@@ -307,7 +312,8 @@ func (s *Server[T]) leave() {
 	}
 }
 
-// runAsTaker runs the callbacks that are due. A taker whose goroutine one of them ends has left. mu held, and let go of meanwhile.
+// runAsTaker runs the callbacks that are due. A taker that is one of them asks about connections instead: nobody else would. A taker whose
+// goroutine one of them ends has left. mu held, and let go of meanwhile.
 func (s *Server[T]) runAsTaker() {
 	finished := false
 	defer func() {
@@ -317,9 +323,20 @@ func (s *Server[T]) runAsTaker() {
 			s.mu.Unlock()
 		}
 	}()
-	s.run()
+	if s.called() {
+		for len(s.questions) > 0 {
+			s.mu.Unlock()
+			s.askNext()
+			s.mu.Lock()
+		}
+	} else {
+		s.run()
+	}
 	finished = true
 }
+
+// endsHere reports whether no more will be accepted, which others are told when the callback that calls has returned. mu held.
+func (s *Server[T]) endsHere() bool { return s.ending != nil && s.called() }
 
 func takeError(l Endpoint, cause error) error {
 	return &sock.Error{Op: "accept", Net: l.Network(), Addr: l.Addr(), Code: sock.CodeOf(cause), Err: cause}
@@ -344,7 +361,7 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 	limit := limitAfter(timeout)
 	try := s.tryAccept
 	var err error
-	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == told {
+	for err == nil && s.l == l && s.queue.len() == 0 && s.handed == told && !s.endsHere() {
 		s.wait()
 		err = s.gate.wait(limit, func() bool { return s.handed != told || try() })
 		s.waiting--
@@ -360,6 +377,8 @@ func (s *Server[T]) WaitNew(timeout time.Duration, network string) error {
 	case s.queue.len() > 0 || s.handed != told:
 		s.told = s.handed
 		err = nil
+	case s.endsHere():
+		err = acceptError(l, s.ending)
 	case err != nil:
 		err = &sock.Error{Op: op, Net: network, Addr: l.Addr(), Code: sock.CodeOf(err), Err: err}
 		s.err = err

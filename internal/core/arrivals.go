@@ -51,9 +51,9 @@ func (s *Socket) look() (cause error) {
 	return cause
 }
 
-// byPeer returns why no more will come if that is the peer's doing, and not CloseRead's. mu held, and there is a transport.
+// byPeer returns why no more will come unless that is CloseRead's doing, and the peer is still there. mu held, and there is a transport.
 func (s *Socket) byPeer(cause error) error {
-	if f := s.flow; cause == io.EOF && f != nil && f.shutRead && (f.shutWrite || !hungUp(s.t)) {
+	if f := s.flow; cause == io.EOF && f != nil && f.shutRead && !hungUp(s.t) {
 		return nil
 	}
 	return cause
@@ -88,6 +88,7 @@ func (s *Socket) waitReadyRead(timeout time.Duration) error {
 	const op = "wait for readyRead"
 	f := s.flows()
 	s.unstage()
+	s.stepOn()
 	if s.mode == sock.WriteOnly && s.t != nil {
 		return s.newError(op, sock.OperationError, errWriteOnly)
 	}
@@ -150,8 +151,9 @@ func (s *Socket) waitDisconnected(timeout time.Duration) error {
 	if s.t == nil {
 		attempt = f.attempt
 	}
-	limit := limitAfter(timeout)
-	for epoch := s.epoch; s.epoch == epoch; s.fire() {
+	epoch := s.epoch
+	s.stepOn()
+	for limit := limitAfter(timeout); s.epoch == epoch; s.fire() {
 		var cause error
 		err := f.in.wait(limit, func() bool {
 			switch {

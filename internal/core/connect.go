@@ -280,6 +280,7 @@ func (s *Socket) awaitAttempt(a *attempt, limit time.Time) error {
 func (s *Socket) WaitConnected(timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.unlock()
+	s.stepOn()
 	var a *attempt
 	if s.flow != nil {
 		a = s.flow.attempt

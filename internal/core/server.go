@@ -75,7 +75,7 @@ type Server[T any] struct {
 
 	queue     fifo[T]
 	questions []question[T] // of connections that somebody must be asked about first
-	runner    uintptr       // the goroutine that runs the callbacks, where one of them may have to ask itself
+	runner    uintptr       // the goroutine that runs the callbacks, or has run them last
 	handling  int           // accepted, and not yet in the queue or in an override's hands
 	waiting   int           // takers and waits
 	limit     int
@@ -137,37 +137,25 @@ func (s *Server[T]) unlock() {
 	s.mu.Unlock()
 }
 
-// run runs the callbacks that are due: here, or, on loops, on the one that accepts. A callback that waits for a connection runs none, but asks
-// about connections: nobody else would. mu held, and let go of meanwhile.
+// run runs the callbacks that are due: here, or, on loops, on the one that accepts. mu held, and let go of meanwhile.
 func (s *Server[T]) run() {
-	switch {
-	case !s.runsHere():
+	if !s.runsHere() {
 		s.summon()
-	case s.asksItself():
-		for len(s.questions) > 0 {
-			s.mu.Unlock()
-			s.askNext()
-			s.mu.Lock()
-		}
-	case s.cb.pending():
-		if s.admit != nil || s.incoming != nil {
-			s.runner = goroutine.ID()
-		}
-		if s.cb.run(&s.mu, s); !s.runsHere() {
-			s.summon()
-		}
+		return
+	}
+	if s.cb.pending() {
+		s.runner = goroutine.ID()
+	}
+	if s.cb.run(&s.mu, s); !s.runsHere() {
+		s.summon()
 	}
 }
 
 // due reports whether run would do something. mu held.
-func (s *Server[T]) due() bool {
-	return s.cb.pending() && (s.runsHere() || !s.crowd.summoned) || s.asksItself()
-}
+func (s *Server[T]) due() bool { return s.cb.pending() && (s.runsHere() || !s.crowd.summoned) }
 
-// asksItself reports whether this is a callback that has to ask about connections. mu held.
-func (s *Server[T]) asksItself() bool {
-	return len(s.questions) > 0 && s.cb.running() && s.runner == goroutine.ID()
-}
+// called reports whether a callback calls, of whom nobody else can be asked anything as long as it waits. mu held.
+func (s *Server[T]) called() bool { return s.cb.running() && s.runner == goroutine.ID() }
 
 // runsHere reports whether callbacks run on this goroutine. mu held.
 func (s *Server[T]) runsHere() bool { return s.crowd == nil || s.crowd.loop.OnLoop() }
@@ -181,15 +169,15 @@ func (s *Server[T]) runElsewhere() {
 	}()
 }
 
-// Listen makes the server accept from what open returns, which is called unless the server listens already. Admit, if not nil, decides
+// Listen makes the server accept from the listener that open returns, which is called unless the server listens already. Admit, if not nil, decides
 // who may come in.
-func (s *Server[T]) Listen(network string, open func() (Listener[T], error), admit func(*T) error) error {
+func (s *Server[T]) Listen(network string, open func() (l Listener[T], admit func(*T) error, err error)) error {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.l != nil {
 		return &sock.Error{Op: "listen", Net: network, Addr: s.l.Addr(), Code: sock.OperationError, Err: errListening}
 	}
-	l, err := open()
+	l, admit, err := open()
 	if err != nil {
 		s.err = err
 		return err
@@ -205,7 +193,7 @@ func (s *Server[T]) Listen(network string, open func() (Listener[T], error), adm
 			return false
 		}
 		s.accept()
-		return s.queue.len() > 0 || s.due()
+		return s.queue.len() > 0 || s.due() || s.called() && (len(s.questions) > 0 || s.ending != nil)
 	}
 	if s.crowd, err = newCrowd(s.group, s.hooks.Passes, s.all); err == nil && s.crowd != nil {
 		err = s.watch(l)

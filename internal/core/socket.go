@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"anteroom/internal/goroutine"
 	"anteroom/loop"
 	"anteroom/sock"
 )
@@ -86,6 +87,7 @@ type flow struct {
 	hold   *hold       // of the descriptor, at a loop; nil: nobody has a raw connection
 
 	attempt *attempt
+	due     *dueStep
 }
 
 // moves lists the states that may follow each state.
@@ -292,30 +294,72 @@ func (f *flow) room(n int64) int64 {
 	return min(n, max(f.limit-int64(f.rbuf.len()), 0))
 }
 
+// A dueStep is what a goroutine does next, once the callbacks that it runs have returned.
+type dueStep struct {
+	step      func(*Socket) // nil: it is done
+	epoch     uint32        // of the connection whose step it is
+	goroutine uintptr
+	next      *dueStep // another goroutine's
+}
+
 // then runs the callbacks that are due, and takes the next step if the connection is still the same. A callback that panics or ends its
-// goroutine does not keep the step from being taken. mu held, and let go of while callbacks run.
+// goroutine does not keep the step from being taken; one that waits takes it itself. mu held, and let go of while callbacks run.
 func (s *Socket) then(step func(*Socket)) {
 	if s.idle() {
 		step(s)
 		return
 	}
-	epoch := s.epoch
+	f := s.flows()
+	d := &dueStep{step, s.epoch, goroutine.ID(), f.due}
+	f.due = d
 	fired := false
 	defer func() {
 		if !fired {
 			go func() {
 				s.mu.Lock()
-				if s.epoch == epoch {
-					step(s)
-				}
+				s.takeStep(d)
 				s.unlock()
 			}()
 		}
 	}()
 	s.fire()
 	fired = true
-	if s.epoch == epoch {
+	s.takeStep(d)
+}
+
+// takeStep takes a step that is due, if nobody has. mu held, and let go of while callbacks run.
+func (s *Socket) takeStep(d *dueStep) {
+	step := d.step
+	if step == nil {
+		return
+	}
+	d.step = nil
+	for p := &s.flow.due; *p != nil; p = &(*p).next {
+		if *p == d {
+			*p = d.next
+			break
+		}
+	}
+	if s.epoch == d.epoch {
 		step(s)
+	}
+}
+
+// stepOn is for a callback that is going to wait, perhaps for what only comes of the step that follows it. mu held, and let go of while callbacks
+// run.
+func (s *Socket) stepOn() {
+	if s.flow == nil || s.flow.due == nil {
+		return
+	}
+	here := goroutine.ID()
+	for d := s.flow.due; d != nil; d = s.flow.due {
+		for d != nil && d.goroutine != here {
+			d = d.next
+		}
+		if d == nil {
+			return
+		}
+		s.takeStep(d)
 	}
 }
 

@@ -25,6 +25,20 @@ func Stream(family int) (int, error) {
 	return fd, nil
 }
 
+// hasFin reports whether the peer of a connection of TCP has ended its direction, also where CloseRead has ended that before.
+func hasFin(fd int) bool {
+	const timeWait, closed, closeWait, lastAck, closing = 6, 7, 8, 9, 11 // TCP_TIME_WAIT …, the same for all of Linux
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil { // it is of another kind
+		return false
+	}
+	switch info.State {
+	case timeWait, closed, closeWait, lastAck, closing:
+		return true
+	}
+	return false
+}
+
 // Accept takes a connection from the queue of a listening fd. Nobody is asked for the peer's address.
 func Accept(fd int) (int, syscall.Errno) { return accept(fd, nil, nil) }
 

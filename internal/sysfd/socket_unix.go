@@ -33,6 +33,9 @@ func Stream(family int) (int, error) {
 	return fd, nil
 }
 
+// hasFin does not know.
+func hasFin(int) bool { return false }
+
 // Accept takes a connection from the queue of a listening fd.
 func Accept(fd int) (int, syscall.Errno) {
 	n, _, errno := accept(fd)

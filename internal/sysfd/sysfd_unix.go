@@ -45,11 +45,12 @@ func Query(fd int) (Status, syscall.Errno) {
 	return Status{Unread: n, Ended: ended}, 0
 }
 
-// HungUp reports whether both directions of fd have ended, or the connection has failed.
+// HungUp reports whether both directions of fd have ended, the connection has failed, or, where the system tells, the peer of one of TCP has ended
+// its direction.
 func HungUp(fd int) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd)}}
 	n, err := unix.Poll(fds[:], 0)
-	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 || hasFin(fd)
 }
 
 // CheckShared comes before Accept for a socket that other processes have, too: one of them may have made it blocking, or may take the
