@@ -398,7 +398,7 @@ func TestServerCloseWhileSomebodyIsToBeAsked(t *testing.T) {
 	}
 }
 
-func TestServerCloseAtLoopsThatDoNotRun(t *testing.T) {
+func TestLoopsThatDoNotRunAndAServersClose(t *testing.T) {
 	sockettest.NeedLoops(t)
 	g, err := loop.NewGroup(1)
 	must(t, err)

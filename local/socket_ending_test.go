@@ -233,7 +233,7 @@ func TestSocketWriteDeadlineThatHasPassed(t *testing.T) {
 }
 
 // Close ends the connection that it has begun with, and not one that a callback makes while it is at work.
-func TestSocketCloseLeavesTheNextConnectionAlone(t *testing.T) {
+func TestLoopCloseLeavesTheNextConnectionAlone(t *testing.T) {
 	l := runLoops(t, 1).Next()
 	srv := listen(t)
 	c := closeLater(t, new(local.Socket))
