@@ -214,9 +214,10 @@ func TestBridgeHangUp(t *testing.T) {
 	}
 }
 
-// A side whose bytes nobody takes is not waited for when it hangs up.
-func TestBridgeHangUpUntaken(t *testing.T) {
-	r, client, server := bridged(t, "local", "local")
+// bridgedUntaken is bridged where the server takes nothing more, and the client has met that.
+func bridgedUntaken(t *testing.T) (r *testRun, client, server conn) {
+	t.Helper()
+	r, client, server = bridged(t, "local", "local")
 	if err := server.CloseRead(); err != nil {
 		t.Fatal(err)
 	}
@@ -224,6 +225,12 @@ func TestBridgeHangUpUntaken(t *testing.T) {
 		_, err := client.Write([]byte("x"))
 		return errors.Is(err, syscall.EPIPE)
 	})
+	return r, client, server
+}
+
+// A side whose bytes nobody takes is not waited for when it hangs up.
+func TestBridgeHangUpUntaken(t *testing.T) {
+	r, client, _ := bridgedUntaken(t)
 	client.Close()
 	sockettest.Eventually(t, "the connection ends", func() bool { return strings.Contains(r.stderr.String(), "connection 1: "+errUntaken.Error()) })
 	r.ended(t)
@@ -231,14 +238,7 @@ func TestBridgeHangUpUntaken(t *testing.T) {
 
 // A side that reads no more may go on sending.
 func TestBridgeReadsNoMore(t *testing.T) {
-	r, client, server := bridged(t, "local", "local")
-	if err := server.CloseRead(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the end of what is taken", func() bool {
-		_, err := client.Write([]byte("x"))
-		return errors.Is(err, syscall.EPIPE)
-	})
+	r, client, server := bridgedUntaken(t)
 	io.WriteString(server, "still here")
 	server.CloseWrite()
 	if b, err := io.ReadAll(client); string(b) != "still here" || err != nil {
