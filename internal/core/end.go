@@ -40,10 +40,7 @@ func (s *Socket) peerEnded(op string, cause error) {
 	s.unstage()
 	if s.home == nil || s.flow != nil { // else nothing is buffered, and nothing unread
 		f := s.flows()
-		limit := f.limit
-		f.limit = 0 // nothing else can keep what is unread from here on; the system's buffer bounds it
-		s.fill(-1)
-		f.limit = limit
+		f.unlimited(func() { s.fill(-1) })
 		if f.wbuf.len() > 0 {
 			s.flushNow() // the peer may have ended its side only
 		}
@@ -73,12 +70,9 @@ func (s *Socket) closeEnded() {
 func (s *Socket) Disconnect() {
 	s.mu.Lock()
 	if !s.giveUp() && s.state == sock.ConnectedState && !s.ending { // else the peer's end is under way
-		s.flows()
+		f := s.flows()
 		s.unstage()
-		limit := s.flow.limit
-		s.flow.limit = 0 // as when the peer ends it
-		s.collect()      // what has arrived stays readable
-		s.flow.limit = limit
+		f.unlimited(s.collect) // what has arrived stays readable
 		s.setState(sock.ClosingState)
 		if s.flow.wbuf.len() > 0 {
 			s.flushSoon(flushDelay)

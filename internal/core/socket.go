@@ -294,6 +294,14 @@ func (f *flow) room(n int64) int64 {
 	return min(n, max(f.limit-int64(f.rbuf.len()), 0))
 }
 
+// unlimited has fill buffer what has arrived whatever the limit: at a connection's end nothing else can keep it, and the system's buffer bounds it.
+func (f *flow) unlimited(fill func()) {
+	limit := f.limit
+	f.limit = 0
+	fill()
+	f.limit = limit
+}
+
 // A dueStep is what a goroutine does next, once the callbacks that it runs have returned.
 type dueStep struct {
 	step      func(*Socket) // nil: it is done
@@ -352,14 +360,13 @@ func (s *Socket) stepOn() {
 		return
 	}
 	here := goroutine.ID()
-	for d := s.flow.due; d != nil; d = s.flow.due {
-		for d != nil && d.goroutine != here {
+	for d := s.flow.due; d != nil; {
+		if d.goroutine != here {
 			d = d.next
-		}
-		if d == nil {
-			return
+			continue
 		}
 		s.takeStep(d)
+		d = s.flow.due
 	}
 }
 
