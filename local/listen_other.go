@@ -53,7 +53,7 @@ func (l *listener) SetLimit(time.Time) error              { return errUnsupporte
 func (l *listener) Close() error                          { return errUnsupported }
 func (l *listener) Fd() uintptr                           { return 0 }
 func (l *listener) SyscallConn() (syscall.RawConn, error) { return nil, errUnsupported }
-func (l *listener) dup() (*os.File, error)                { return nil, errUnsupported }
-func (l *listener) lend() (d sock.Descriptor)             { return d }
+func (l *listener) Dup() (*os.File, error)                { return nil, errUnsupported }
+func (l *listener) Lend() (d sock.Descriptor)             { return d }
 
 func runtimeDir(string) (string, error) { return "", errUnsupported }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"anteroom/internal/core"
 	"anteroom/internal/sysfd"
@@ -20,16 +19,13 @@ import (
 // A listener is a bound, listening socket at the runtime's poller, and the file that it is bound to.
 type listener struct {
 	place
-	ends     *endpoint // of the sockets it accepts
-	fd       int
-	file     *os.File // nil: the descriptor is somebody else's until Own
-	raw      syscall.RawConn
-	owned    bool         // the server listens with it
+	core.FdListener
+	ends     *endpoint    // of the sockets it accepts
+	listens  bool         // the server listens with it
 	absolute string       // the path of the socket's file, wherever the process goes
 	id       fileID       // of the socket's file
 	unlink   bool         // the file was made by bind
 	keepFile *atomic.Bool // what SetUnlinkOnClose says
-	shared   atomic.Bool  // others may have the socket, too, and have made it blocking
 }
 
 // A fileID tells one file from another while both exist.
@@ -111,7 +107,7 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newListener(p, fd)
+	l := newListener(p, fd, false)
 	l.keepFile = o.keepFile
 	if p.path != "" {
 		if l.absolute, err = absolute(p.path); err != nil {
@@ -126,7 +122,7 @@ func bindAndListen(fd int, p place, o listenOptions) (*listener, error) {
 		l.removeFile()
 		return nil, os.NewSyscallError("listen", err)
 	}
-	l.attach()
+	l.FdListener.Own()
 	return l, nil
 }
 
@@ -216,26 +212,19 @@ func inTheWay(path string) string {
 	return path + " is a file, and not a socket"
 }
 
-func newListener(p place, fd int) *listener {
-	l := &listener{place: p, fd: fd, ends: &endpoint{server: p.name, full: p.full, addr: p.addr(), accepted: true}}
+func newListener(p place, fd int, shared bool) *listener {
+	l := &listener{place: p, ends: &endpoint{server: p.name, full: p.full, addr: p.addr(), accepted: true}}
 	if p.path != "" {
 		l.ends.server = base(p.full)
 	}
+	l.Init(fd, p.full, shared)
 	return l
 }
 
-// attach makes the socket wait at the runtime's poller.
-func (l *listener) attach() {
-	l.file = os.NewFile(uintptr(l.fd), l.full) // nil only of a negative number
-	l.raw, _ = l.file.SyscallConn()            // which fails only of nil
-}
-
-// Own makes the descriptor the listener's, if it is not.
+// Own notes that the server listens. From then on keepFile counts.
 func (l *listener) Own() {
-	l.owned = true
-	if l.file == nil {
-		l.attach()
-	}
+	l.listens = true
+	l.FdListener.Own()
 }
 
 // adopt makes a listener of a socket that somebody else has bound. Its file is never removed.
@@ -265,9 +254,7 @@ func adopt(d sock.Descriptor) (*listener, error) {
 	} else {
 		p.path = end.full
 	}
-	l := newListener(p, fd)
-	l.shared.Store(true)
-	return l, nil
+	return newListener(p, fd, true), nil
 }
 
 var errNotOurs = core.Because("the descriptor is not valid, or lent by another object", sock.UnsupportedSocketOperationError)
@@ -275,28 +262,11 @@ var errNotOurs = core.Because("the descriptor is not valid, or lent by another o
 func (l *listener) Network() string { return network }
 func (l *listener) Addr() net.Addr  { return l.ends.addr }
 
-func (l *listener) Wait(ready func(uintptr) bool) error { return l.raw.Read(ready) }
-func (l *listener) SetLimit(t time.Time) error          { return l.file.SetReadDeadline(t) }
-func (l *listener) Fd() uintptr                         { return uintptr(l.fd) }
-
-// SyscallConn and lend give the descriptor to others, who may duplicate it.
-func (l *listener) SyscallConn() (syscall.RawConn, error) {
-	l.shared.Store(true)
-	return l.raw, nil
-}
-
-func (l *listener) lend() sock.Descriptor {
-	l.shared.Store(true)
-	return sock.Lend(l.Fd())
-}
-
 func (l *listener) Accept() (*Socket, error) {
-	if l.shared.Load() {
-		if errno := sysfd.CheckShared(l.fd); errno != 0 {
-			return nil, core.AcceptErrno(errno)
-		}
+	if err := l.Ready(); err != nil {
+		return nil, err
 	}
-	fd, errno := sysfd.Accept(l.fd)
+	fd, errno := sysfd.Accept(int(l.Fd()))
 	if errno != 0 {
 		return nil, core.AcceptErrno(errno)
 	}
@@ -307,13 +277,10 @@ func (l *listener) Accept() (*Socket, error) {
 
 // Close removes the file while the descriptor still pins its inode's number, so that a successor's file is never mistaken for ours.
 func (l *listener) Close() error {
-	if !l.owned || l.keepFile == nil || !l.keepFile.Load() {
+	if !l.listens || l.keepFile == nil || !l.keepFile.Load() {
 		l.removeFile()
 	}
-	if l.file == nil {
-		return nil
-	}
-	if err := l.file.Close(); err != nil {
+	if err := l.FdListener.Close(); err != nil {
 		return opError("close", l.addr(), err)
 	}
 	return nil
@@ -327,16 +294,6 @@ func (l *listener) removeFile() {
 	if id, err := lstat(l.absolute); err == nil && id == l.id {
 		unix.Unlink(l.absolute)
 	}
-}
-
-// dup returns a duplicate.
-func (l *listener) dup() (*os.File, error) {
-	l.shared.Store(true)
-	fd, err := sysfd.Dup(l.fd)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), l.full), nil
 }
 
 // dial connects to a place. It does not wait: a full queue is a core.BusyError.

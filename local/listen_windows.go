@@ -84,9 +84,9 @@ func (l *listener) SyscallConn() (syscall.RawConn, error) {
 	return nil, core.Because("a pipe's server has no one handle", sock.UnsupportedSocketOperationError)
 }
 
-func (l *listener) lend() sock.Descriptor { return sock.Lend(l.Fd()) }
+func (l *listener) Lend() sock.Descriptor { return sock.Lend(l.Fd()) }
 
-func (l *listener) dup() (*os.File, error) {
+func (l *listener) Dup() (*os.File, error) {
 	return nil, core.Because("a pipe's instances cannot be handed over to another process", sock.UnsupportedSocketOperationError)
 }
 

@@ -457,7 +457,7 @@ func (s *Server) SyscallConn() (syscall.RawConn, error) { return s.c().SyscallCo
 // and closing one does not affect the other, but for the socket's file: see SetUnlinkOnClose.
 func (s *Server) File() (f *os.File, err error) {
 	err = s.c().Control("file", network, func(l core.Listener[Socket]) error {
-		if f, err = l.(*listener).dup(); err != nil {
+		if f, err = l.(*listener).Dup(); err != nil {
 			return opError("file", l.(*listener).addr(), err)
 		}
 		return nil
@@ -470,7 +470,7 @@ func (s *Server) File() (f *os.File, err error) {
 // Qt: QLocalServer::socketDescriptor
 func (s *Server) SocketDescriptor() (d sock.Descriptor) {
 	s.c().Control("socketDescriptor", network, func(l core.Listener[Socket]) error {
-		d = l.(*listener).lend()
+		d = l.(*listener).Lend()
 		return nil
 	})
 	return d

@@ -46,8 +46,8 @@ func listenAt(addr netip.Addr, port uint16, _ int) (listener, error) {
 
 func (l plainListener) address() netip.AddrPort { return addrPort(l.Addr()) }
 
-func (l plainListener) dup() (*os.File, error) { return nil, errNoHandles }
-func (l plainListener) lend() sock.Descriptor  { return sock.Lend(l.Fd()) }
+func (l plainListener) Dup() (*os.File, error) { return nil, errNoHandles }
+func (l plainListener) Lend() sock.Descriptor  { return sock.Lend(l.Fd()) }
 
 func adopt(sock.Descriptor) (listener, error) { return nil, errNoHandles }
 

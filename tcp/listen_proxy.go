@@ -35,8 +35,8 @@ func listenThrough(ctx context.Context, p proxy.Proxy, addr netip.Addr, port uin
 
 func (l throughListener) address() netip.AddrPort { return addrPort(l.Addr()) }
 
-func (l throughListener) dup() (*os.File, error) { return nil, errThroughProxy }
-func (l throughListener) lend() sock.Descriptor  { return sock.Lend(l.Fd()) }
+func (l throughListener) Dup() (*os.File, error) { return nil, errThroughProxy }
+func (l throughListener) Lend() sock.Descriptor  { return sock.Lend(l.Fd()) }
 
 var errThroughProxy = core.Because("the server listens through a proxy, and has no listening socket", sock.UnsupportedSocketOperationError)
 

@@ -7,9 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"anteroom/internal/core"
 	"anteroom/internal/sysfd"
@@ -20,11 +18,8 @@ import (
 
 // A fdListener is a bound, listening socket at the runtime's poller.
 type fdListener struct {
-	fd     int
-	at     netip.AddrPort
-	file   *os.File // nil: the descriptor is somebody else's until Own
-	raw    syscall.RawConn
-	shared atomic.Bool // others may have the socket, too, and have made it blocking
+	core.FdListener
+	at netip.AddrPort
 }
 
 // listenAt makes a listener of an address of this host.
@@ -92,7 +87,7 @@ func bindAndListen(fd, family int, at sysfd.Inet, backlog int, dual bool) (*fdLi
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, os.NewSyscallError("listen", err)
 	}
-	l, err := newListener(fd)
+	l, err := newListener(fd, false)
 	if err != nil {
 		return nil, err
 	}
@@ -100,20 +95,14 @@ func bindAndListen(fd, family int, at sysfd.Inet, backlog int, dual bool) (*fdLi
 	return l, nil
 }
 
-func newListener(fd int) (*fdListener, error) {
+func newListener(fd int, shared bool) (*fdListener, error) {
 	name, err := sysfd.InetName(fd, false)
 	if err != nil {
 		return nil, err
 	}
-	return &fdListener{fd: fd, at: name.AddrPort()}, nil
-}
-
-// Own makes the descriptor the listener's, if it is not, and has it wait at the runtime's poller.
-func (l *fdListener) Own() {
-	if l.file == nil {
-		l.file = os.NewFile(uintptr(l.fd), "tcp "+l.at.String()) // nil only of a negative number
-		l.raw, _ = l.file.SyscallConn()                          // which fails only of nil
-	}
+	l := &fdListener{at: name.AddrPort()}
+	l.Init(fd, "tcp "+l.at.String(), shared)
+	return l, nil
 }
 
 // adopt makes a listener of a socket that somebody else has bound.
@@ -133,11 +122,10 @@ func adopt(d sock.Descriptor) (listener, error) {
 		return nil, err
 	}
 	setDefaults(fd)
-	l, err := newListener(fd)
+	l, err := newListener(fd, true)
 	if err != nil {
 		return nil, err
 	}
-	l.shared.Store(true)
 	return l, nil
 }
 
@@ -147,28 +135,11 @@ func (l *fdListener) Network() string         { return network }
 func (l *fdListener) Addr() net.Addr          { return net.TCPAddrFromAddrPort(l.at) }
 func (l *fdListener) address() netip.AddrPort { return l.at }
 
-func (l *fdListener) Wait(ready func(uintptr) bool) error { return l.raw.Read(ready) }
-func (l *fdListener) SetLimit(t time.Time) error          { return l.file.SetReadDeadline(t) }
-func (l *fdListener) Fd() uintptr                         { return uintptr(l.fd) }
-
-// SyscallConn and lend give the descriptor to others, who may duplicate it.
-func (l *fdListener) SyscallConn() (syscall.RawConn, error) {
-	l.shared.Store(true)
-	return l.raw, nil
-}
-
-func (l *fdListener) lend() sock.Descriptor {
-	l.shared.Store(true)
-	return sock.Lend(l.Fd())
-}
-
 func (l *fdListener) Accept() (*Socket, error) {
-	if l.shared.Load() {
-		if errno := sysfd.CheckShared(l.fd); errno != 0 {
-			return nil, core.AcceptErrno(errno)
-		}
+	if err := l.Ready(); err != nil {
+		return nil, err
 	}
-	fd, peer, errno := sysfd.AcceptInet(l.fd)
+	fd, peer, errno := sysfd.AcceptInet(int(l.Fd()))
 	if errno != 0 {
 		return nil, core.AcceptErrno(errno)
 	}
@@ -178,23 +149,10 @@ func (l *fdListener) Accept() (*Socket, error) {
 }
 
 func (l *fdListener) Close() error {
-	if l.file == nil {
-		return nil
-	}
-	if err := l.file.Close(); err != nil {
+	if err := l.FdListener.Close(); err != nil {
 		return opError("close", l.Addr(), err)
 	}
 	return nil
-}
-
-// dup returns a duplicate.
-func (l *fdListener) dup() (*os.File, error) {
-	l.shared.Store(true)
-	fd, err := sysfd.Dup(l.fd)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), l.file.Name()), nil
 }
 
 // take makes a transport of a connection that somebody else has made, or of a copy if it is another package's, and says where it leads. After an

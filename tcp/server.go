@@ -71,8 +71,8 @@ func Listen(hostport string) (*Server, error) {
 type listener interface {
 	core.Listener[Socket]
 	address() netip.AddrPort // "::" if it is dual stack
-	dup() (*os.File, error)
-	lend() sock.Descriptor
+	Dup() (*os.File, error)
+	Lend() sock.Descriptor
 }
 
 // hooks is what the core asks of this package's sockets.
@@ -442,7 +442,7 @@ func (s *Server) SyscallConn() (syscall.RawConn, error) { return s.c().SyscallCo
 // and closing one does not affect the other. A server that listens through a proxy has none.
 func (s *Server) File() (f *os.File, err error) {
 	err = s.c().Control("file", network, func(l core.Listener[Socket]) error {
-		if f, err = l.(listener).dup(); err != nil {
+		if f, err = l.(listener).Dup(); err != nil {
 			return opError("file", l.Addr(), err)
 		}
 		return nil
@@ -455,7 +455,7 @@ func (s *Server) File() (f *os.File, err error) {
 // Qt: QTcpServer::socketDescriptor
 func (s *Server) SocketDescriptor() (d sock.Descriptor) {
 	s.c().Control("socketDescriptor", network, func(l core.Listener[Socket]) error {
-		d = l.(listener).lend()
+		d = l.(listener).Lend()
 		return nil
 	})
 	return d
