@@ -91,7 +91,7 @@ func FuzzHTTPResponse(f *testing.F) {
 
 // FuzzParse: what Parse takes, String says and Parse takes again; and no password is said.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"socks5://me:secret@proxy:1080", "http://[::1]:80/", "socks5h://a%20b@h", "socks5://[fe80::1%25x]", "x", "http://h:0", "socks5://:p@h"} {
+	for _, s := range []string{"socks5://me:secret@proxy:1080", "http://[::1]:80/", "socks5h://a%20b@h", "socks5://[fe80::1%25x]", "socks5://[fe80::1%25\xff]", "x", "http://h:0", "socks5://:p@h"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

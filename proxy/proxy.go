@@ -162,8 +162,12 @@ func Parse(rawURL string) (Proxy, error) {
 		return fail("a proxy of the kind %q is not supported: "+form, u.Scheme)
 	}
 	if err := checkHost(p.HostName); err != nil {
-		if _, notIP := netip.ParseAddr(p.HostName); notIP != nil {
+		ip, notIP := netip.ParseAddr(p.HostName)
+		if notIP != nil {
 			return fail("the proxy's host: %w: "+form, err)
+		}
+		if strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r >= 0x80 }) { // a URL says it in no way that is read again
+			return fail("the zone %q of the proxy's address is not ASCII: write the interface's number", ip.Zone())
 		}
 	}
 	if s := u.Port(); s != "" {

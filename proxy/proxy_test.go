@@ -102,6 +102,8 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"socks4://proxy":                `"socks4" is not supported`,
 		"http://b\u00fccher.example":    "xn--",
 		"socks5://" + long300 + ":1080": "255 is the most",
+		"socks5://[fe80::1%25b\u00fc]":  "write the interface's number",
+		"socks5://[fe80::1%25\xff]":     "write the interface's number",
 	} {
 		p, err := proxy.Parse(url)
 		if err == nil {
