@@ -296,6 +296,10 @@ func (l *Loop) OnLoop() bool {
 	return l.goroutine.Load() == goroutine.ID() // which is never 0
 }
 
+// InTurn returns how many events the turn that is under way handles, those that it has handled already among them. It is called on the loop's
+// goroutine, and nowhere else.
+func (l *Loop) InTurn() int { return l.end }
+
 // Close ends the loop for good: what is posted or timed does not run any more, handlers and notifiers are forgotten without a word, and
 // the loop's own descriptors are closed. Those that it watched are not: they are their owners'. If the loop runs, Run returns nil after
 // the callback that is running, and Close does not wait for that. A second Close does nothing. It returns nil.

@@ -18,14 +18,14 @@ type crowd struct {
 	notifier *loop.Notifier // of the listening descriptor; nil: a goroutine accepts, for there is no descriptor
 	watched  bool           // it is to tell of connections
 	summoned bool           // the loop is to run what callbacks are due
-	burst    int            // how many connections are accepted at a time
+	pace     pace
 }
 
 func newCrowd(g *loop.Group, passes bool, all *Handler) (*crowd, error) {
 	if g == nil {
 		return nil, nil
 	}
-	c := &crowd{group: g, loop: g.Next(), homes: make(map[*loop.Loop]*Home), passes: passes, all: all, burst: 1}
+	c := &crowd{group: g, loop: g.Next(), homes: make(map[*loop.Loop]*Home), passes: passes, all: all, pace: pace{tries: 1}}
 	if c.loop == nil {
 		return nil, errors.New("the group was not made by loop.NewGroup")
 	}
@@ -110,24 +110,51 @@ func (s *Server[T]) watchIfWanted() {
 	c.notifier.SetEvents(on) // fails only if the loop is closed
 }
 
-// mostBurst bounds how many connections are accepted before others on the loop have their turn.
-const mostBurst = 64
+// A pace says how many tries to accept there are in a turn of the loop. A try that finds nothing costs as much as a connection. So there is one try
+// at first, and twice as many in the next turn each time that all have found one. Where connections come one by one that is in vain, and is done
+// the more rarely the more often it was, unless the loop has other things to do, too: else one turn more, which costs less, follows at once.
+type pace struct {
+	tries int // in this turn
+	vain  int // how many turns of one try are to follow when a second one was in vain
+	left  int // how many of them do
+}
 
-// acceptBurst accepts connections for a crowd, on its loop. A try that finds none costs as much as a connection, so that there is one try at
-// first, and twice as many each time that there was one for each.
+const (
+	// mostTries bounds how many connections are accepted before others on the loop have their turn.
+	mostTries = 64
+	mostVain  = 63
+)
+
+// learn sees how many tries there are in the next turn, after one in which found of them have found a connection, and in which the loop has
+// nothing else to do unless it is busy.
+func (p *pace) learn(found int, busy bool) {
+	switch {
+	case found == p.tries && p.left > 0 && !busy:
+		p.left--
+	case found == p.tries:
+		if p.tries > 1 {
+			p.vain = 0
+		}
+		p.tries = min(2*p.tries, mostTries)
+	default:
+		if p.tries == 2 {
+			p.vain = min(2*p.vain+1, mostVain)
+			p.left = p.vain
+		}
+		p.tries = 1
+	}
+}
+
+// acceptBurst accepts connections for a crowd, on its loop.
 func (s *Server[T]) acceptBurst(c *crowd) {
 	s.mu.Lock()
 	n := 0
-	for n < c.burst && s.listensFor(c) && s.accept() {
+	for n < c.pace.tries && s.listensFor(c) && s.accept() {
 		n++
 		s.run()
 	}
 	if s.listensFor(c) {
-		if n == c.burst {
-			c.burst = min(2*c.burst, mostBurst)
-		} else {
-			c.burst = 1
-		}
+		c.pace.learn(n, c.loop.InTurn() > 1)
 		s.watchIfWanted()
 	}
 	s.unlock()
