@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,13 +25,15 @@ const help = `bench measures anteroom beside its peers, on this machine
 Usage: go run . [FLAG…]     in the directory bench
 
       --quick              fewer measures and rounds: two minutes
-      --rounds N           how often all servers take their turns (5; quick: 3)
+      --rounds N           how many rounds of all measures (5; quick: 3)
+      --turns N            how many turns each server has at a measure in a round
+                           (3; quick: 1)
       --only MEASURES      of pp1,echo10,echo100,echo1000,echo10000,sparse,
                            stream,stream1,push64,conn,connreq,idle
       --servers NAMES      of c-epoll,c-level,go-net,anteroom-loop,
                            loop-callbacks,anteroom,netpoll,gnet,qt,node
       --transport NAMES    of unix,tcp
-      --run DURATION       how long to measure each time (600ms; quick: 200ms)
+      --run DURATION       how long to measure in each turn (200ms)
       --idle N             idle connections whose memory is measured (18000;
                            quick: 5000)
       --json FILE          keep all that was found
@@ -45,7 +48,7 @@ The tables go to stdout, the rest to stderr.
 
 type options struct {
 	quick, readme, check                 bool
-	rounds, idle                         int
+	rounds, turns, idle                  int
 	run                                  time.Duration
 	only, servers, transport, json, from string
 	source                               string // the directory bench
@@ -144,6 +147,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.readme, "readme", false, "")
 	f.BoolVar(&o.check, "check", false, "")
 	f.IntVar(&o.rounds, "rounds", 0, "")
+	f.IntVar(&o.turns, "turns", 0, "")
 	f.IntVar(&o.idle, "idle", 0, "")
 	f.DurationVar(&o.run, "run", 0, "")
 	f.StringVar(&o.only, "only", "", "")
@@ -158,8 +162,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	case err == nil && f.NArg() > 0:
 		err = fmt.Errorf("it takes no argument: %q", f.Arg(0))
-	case err == nil && (o.rounds < 0 || o.idle < 0 || o.run < 0):
-		err = errors.New("--rounds, --idle and --run take positive values")
+	case err == nil && (o.rounds < 0 || o.turns < 0 || o.idle < 0 || o.run < 0):
+		err = errors.New("--rounds, --turns, --idle and --run take positive values")
 	}
 	if err != nil {
 		return o, usageError{fmt.Errorf("%w (--help says more)", err)}
@@ -169,23 +173,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		switch g.Name {
 		case "quick":
 			o.command += " --quick"
-		case "rounds", "idle", "run", "only", "servers", "transport":
+		case "rounds", "turns", "idle", "run", "only", "servers", "transport":
 			o.command += " --" + g.Name + " " + g.Value.String()
 		}
 	})
-	rounds, idle, run := 5, 18000, 600*time.Millisecond
+	rounds, turns, idle := 5, 3, 18000
 	if o.quick {
-		rounds, idle, run = 3, 5000, 200*time.Millisecond
+		rounds, turns, idle = 3, 1, 5000
 	}
-	if o.rounds == 0 {
-		o.rounds = rounds
-	}
-	if o.idle == 0 {
-		o.idle = idle
-	}
-	if o.run == 0 {
-		o.run = run
-	}
+	o.rounds, o.turns, o.idle = cmp.Or(o.rounds, rounds), cmp.Or(o.turns, turns), cmp.Or(o.idle, idle)
+	o.run = cmp.Or(o.run, 200*time.Millisecond)
 	return o, nil
 }
 
@@ -202,7 +199,7 @@ func sourceDir() (string, error) {
 
 // measureAll builds the servers and measures them.
 func measureAll(ctx context.Context, o options, log io.Writer) (*Results, error) {
-	p := plan{rounds: o.rounds, idleRounds: (o.rounds + 1) / 2, run: o.run, warm: o.run / 3, idle: o.idle}
+	p := plan{rounds: o.rounds, turns: o.turns, idleRounds: (o.rounds + 1) / 2, run: o.run, warm: o.run / 2, idle: o.idle}
 	var err error
 	name := func(m measure) string { return m.name }
 	if p.measures, err = selectNamed("measure", o.only, measures, name); err != nil {
@@ -243,7 +240,7 @@ func measureAll(ctx context.Context, o options, log io.Writer) (*Results, error)
 	}
 	defer os.RemoveAll(p.dir)
 	b := &builder{source: o.source, dir: p.dir}
-	r := &Results{Format: resultsFormat, LeftOut: leftOut, Command: o.command, Start: time.Now(), Rounds: p.rounds,
+	r := &Results{Format: resultsFormat, LeftOut: leftOut, Command: o.command, Start: time.Now(), Rounds: p.rounds, Turns: p.turns,
 		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), Machine: describeMachine(ctx, b)}
 	r.Machine.Cores, r.Machine.Server, r.Machine.Client, r.Machine.Files = len(cores), p.server, p.client, files
 	if p.load, err = b.load(ctx); err != nil {

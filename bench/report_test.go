@@ -15,7 +15,7 @@ import (
 
 // sample returns results of every server at every measure, in three rounds: the n-th server needs n µs an operation, and n KB a connection.
 func sample() *Results {
-	r := &Results{Format: resultsFormat, Command: "go run .", Start: time.Unix(1e9, 0).UTC(), End: time.Unix(1e9+60, 0).UTC(), Rounds: 3, RunMS: 100, WarmMS: 30,
+	r := &Results{Format: resultsFormat, Command: "go run .", Start: time.Unix(1e9, 0).UTC(), End: time.Unix(1e9+60, 0).UTC(), Rounds: 3, Turns: 1, RunMS: 100, WarmMS: 30,
 		Machine: Machine{Kernel: "6.1", CPU: "a <CPU> & more", Cores: 2, Commit: "abc", Go: "go1"},
 		LeftOut: []Peer{{Name: "gone", Why: "no compiler"}}}
 	for i, s := range servers() {
@@ -24,7 +24,7 @@ func sample() *Results {
 		for round := 1; round <= 3; round++ {
 			for _, tr := range transports {
 				for _, m := range measures {
-					run := Run{Round: round, Transport: tr, Measure: m.name, Server: s.name}
+					run := Run{Round: round, Turn: 1, Transport: tr, Measure: m.name, Server: s.name}
 					switch {
 					case s.only != "" && s.only != m.name:
 						continue
@@ -59,6 +59,19 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: %+v, want %v of 3 rounds", c.what, c.got, c.want)
 		}
 	}
+	for _, run := range r.Runs {
+		if run.Round == 1 {
+			run.Turn, run.CPU = 2, 3*run.CPU
+			r.Runs = append(r.Runs, run)
+		}
+	}
+	if f := r.figure("unix", "echo100", "c-level", cpu); f.n != 3 || f.max != 4000 {
+		t.Errorf("%+v; want a round to be the mean of its turns, which is 4000", f)
+	}
+	if f := r.ratio("unix", "echo100", "c-level", "c-epoll", cpu); f.n != 3 || f.min != 2 || f.max != 2 {
+		t.Errorf("the ratio is %+v, want 2", f)
+	}
+	r = sample()
 	if f := r.figure("unix", "idle", "c-epoll", inUse); f.ok() {
 		t.Errorf("C says what is in use: %+v", f)
 	}

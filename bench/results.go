@@ -15,8 +15,9 @@ type Results struct {
 	End     time.Time `json:"end"`
 	Machine Machine   `json:"machine"`
 	Rounds  int       `json:"rounds"`
-	WarmMS  int       `json:"warm_ms"`
-	RunMS   int       `json:"run_ms"`
+	Turns   int       `json:"turns"`   // of a server at a measure in a round
+	WarmMS  int       `json:"warm_ms"` // of each turn
+	RunMS   int       `json:"run_ms"`  // of each turn
 	Servers []Peer    `json:"servers"`
 	LeftOut []Peer    `json:"left_out"` // servers and measures
 	Runs    []Run     `json:"runs"`
@@ -31,7 +32,7 @@ type Peer struct {
 	Why     string `json:"why,omitempty"` // of one that was left out
 }
 
-// A Run is one server at one measure in one round.
+// A Run is one turn of one server at one measure in one round.
 type Run struct {
 	Round     int    `json:"round"` // from 1
 	Transport string `json:"transport"`
@@ -50,6 +51,8 @@ type Run struct {
 	RSS   int64 `json:"rss_bytes,omitempty"`    // by how much the server's resident memory grew
 	InUse int64 `json:"in_use_bytes,omitempty"` // by how much its heap and stacks in use grew, after a collection
 	Heap  bool  `json:"in_use_known,omitempty"` // whether the server can say that
+
+	Turn int `json:"turn,omitempty"` // in the round, from 1
 }
 
 // A kind is one figure of a run.
@@ -84,13 +87,14 @@ func (r Run) value(k kind) (float64, bool) {
 	return 0, false
 }
 
-// rounds returns a figure of a server at a measure, by round.
+// rounds returns a figure of a server at a measure, by round: the mean of its turns there.
 func (r *Results) rounds(transport, measure, server string, k kind) map[int]float64 {
-	by := make(map[int]float64)
+	by, turns := make(map[int]float64), make(map[int]float64)
 	for _, run := range r.Runs {
 		if run.Transport == transport && run.Measure == measure && run.Server == server {
 			if v, ok := run.value(k); ok {
-				by[run.Round] = v
+				turns[run.Round]++
+				by[run.Round] += (v - by[run.Round]) / turns[run.Round]
 			}
 		}
 	}

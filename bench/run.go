@@ -22,10 +22,11 @@ type plan struct {
 	measures   []measure
 	servers    []server // built
 	rounds     int
-	warm, run  time.Duration
-	idle       int // connections of the measure idle
-	idleRounds int // memory hardly differs between rounds
-	server     int // cores
+	turns      int           // of each server at a measure in a round
+	warm, run  time.Duration // of each turn
+	idle       int           // connections of the measure idle
+	idleRounds int           // memory hardly differs between rounds
+	server     int           // cores
 	client     int
 	dir        string // for sockets
 	load       string // the load generator
@@ -34,23 +35,30 @@ type plan struct {
 // A step is a run that the plan provides for.
 type step struct {
 	round     int
+	turn      int
 	measure   measure
 	transport string
 	server    server
 }
 
-// steps returns the plan's runs in order: within a round, at each measure, the servers take turns.
+// steps returns the plan's runs in order: within a round, at each measure, the servers take turns. What another program takes away for some
+// seconds, and where in memory a process happens to lie, falls upon all of them.
 func (p *plan) steps() []step {
 	var all []step
 	for round := 1; round <= p.rounds; round++ {
 		for _, m := range p.measures {
-			if m.load == "idle" && round > p.idleRounds {
-				continue
+			turns := p.turns
+			if m.load == "idle" {
+				if turns = 1; round > p.idleRounds {
+					continue
+				}
 			}
 			for _, t := range p.transports {
-				for _, s := range p.servers {
-					if s.only == "" || s.only == m.name {
-						all = append(all, step{round, m, t, s})
+				for turn := 1; turn <= turns; turn++ {
+					for _, s := range p.servers {
+						if s.only == "" || s.only == m.name {
+							all = append(all, step{round, turn, m, t, s})
+						}
 					}
 				}
 			}
@@ -69,7 +77,7 @@ func (p *plan) execute(ctx context.Context, done func(i, n int, r Run)) ([]Run, 
 		if ctx.Err() != nil {
 			return runs, context.Cause(ctx)
 		}
-		r.Round, r.Transport, r.Measure, r.Server = s.round, s.transport, s.measure.name, s.server.name
+		r.Round, r.Turn, r.Transport, r.Measure, r.Server = s.round, s.turn, s.transport, s.measure.name, s.server.name
 		if err != nil {
 			r.Error = err.Error()
 		}

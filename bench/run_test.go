@@ -27,7 +27,7 @@ func TestRunOfTwoServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.json")
 	var out, log bytes.Buffer
 	err := run(t.Context(), []string{"--servers", "go-net,anteroom-loop", "--only", "pp1,echo10,stream,push64,conn,connreq,idle",
-		"--rounds", "2", "--run", "20ms", "--idle", "20", "--json", file}, &out, &log)
+		"--rounds", "2", "--turns", "2", "--run", "20ms", "--idle", "20", "--json", file}, &out, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
@@ -38,8 +38,8 @@ func TestRunOfTwoServers(t *testing.T) {
 	if n, example := r.failures(); n > 0 {
 		t.Errorf("%d runs failed, such as %s", n, example)
 	}
-	// Six measures in both rounds and idle in the first, of two servers on two transports.
-	if want := (6*2 + 1) * 4; len(r.Runs) != want {
+	// Six measures in both turns of both rounds and idle in the first, of two servers on two transports.
+	if want := (6*2*2 + 1) * 4; len(r.Runs) != want {
 		t.Errorf("%d runs, want %d", len(r.Runs), want)
 	}
 	for _, run := range r.Runs {
@@ -67,7 +67,7 @@ func TestInterruptedRunEndsAndLeavesNothing(t *testing.T) {
 	}
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p := plan{transports: []string{"unix"}, measures: measures[:1], rounds: 1, dir: t.TempDir(),
+	p := plan{transports: []string{"unix"}, measures: measures[:1], rounds: 1, turns: 1, dir: t.TempDir(),
 		servers: []server{{name: "mute", argv: []string{"sleep", "1000"}}}}
 	cores, err := allowedCores()
 	if err != nil {
@@ -95,7 +95,7 @@ func TestInterruptedRunEndsAndLeavesNothing(t *testing.T) {
 }
 
 func TestServersTakeTurns(t *testing.T) {
-	p := plan{transports: []string{"unix"}, rounds: 2, idleRounds: 1,
+	p := plan{transports: []string{"unix"}, rounds: 2, turns: 2, idleRounds: 1,
 		servers: []server{{name: "a"}, {name: "b"}, {name: "c", only: "idle"}}}
 	for _, name := range []string{"pp1", "idle"} {
 		m, _ := findMeasure(name)
@@ -105,7 +105,7 @@ func TestServersTakeTurns(t *testing.T) {
 	for _, s := range p.steps() {
 		got = append(got, s.measure.name+" "+s.server.name)
 	}
-	want := []string{"pp1 a", "pp1 b", "idle a", "idle b", "idle c", "pp1 a", "pp1 b"}
+	want := []string{"pp1 a", "pp1 b", "pp1 a", "pp1 b", "idle a", "idle b", "idle c", "pp1 a", "pp1 b", "pp1 a", "pp1 b"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
