@@ -53,7 +53,7 @@ type Loop struct {
 	posts   []func() // what is to be run, from next
 	next    int
 	work    int  // what was done since other goroutines had their turn
-	dry     int  // how often in a row there was nothing, or not much, to do at once
+	dry     int  // how many more looks have found nothing than something, and more above driest
 	lone    bool // it has slept until one event came, which is at hand
 }
 
@@ -63,8 +63,8 @@ const (
 	// untilYield is how much work is done before other goroutines have their turn. It keeps a goroutine that sleeps a millisecond from
 	// being late by tens, and the runtime from taking the processor away at every sleep because it has never been given back.
 	untilYield = 512
-	// After driest looks in a row that have found nothing the loop sleeps without a look, and looks each reconsider-th time only, until
-	// there is something to find, or plenty after a sleep.
+	// Before it sleeps the loop looks whether it has to, unless driest more such looks have found nothing than something; then each reconsider-th
+	// time only, until there is something to find, or plenty after a sleep.
 	driest     = 4
 	reconsider = 16
 	plenty     = 4
@@ -185,7 +185,7 @@ func (l *Loop) look() (slept bool, err error) {
 		l.end, err = l.poller.Poll(l.ready[:])
 		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		if l.end > 0 {
-			l.dry = 0
+			l.dry = max(min(l.dry, driest)-2, 0)
 		}
 		if l.end > 0 || busy || err != nil {
 			return false, err
