@@ -41,6 +41,9 @@ type step struct {
 	server    server
 }
 
+// crowded is how many connections take longer to make than to measure: then there is one long turn in a round, in place of several.
+const crowded = 10000
+
 // steps returns the plan's runs in order: within a round, at each measure, the servers take turns. What another program takes away for some
 // seconds, and where in memory a process happens to lie, falls upon all of them.
 func (p *plan) steps() []step {
@@ -48,10 +51,11 @@ func (p *plan) steps() []step {
 	for round := 1; round <= p.rounds; round++ {
 		for _, m := range p.measures {
 			turns := p.turns
-			if m.load == "idle" {
-				if turns = 1; round > p.idleRounds {
-					continue
-				}
+			switch {
+			case m.load == "idle" && round > p.idleRounds:
+				continue
+			case m.load == "idle", m.conns >= crowded:
+				turns = 1
 			}
 			for _, t := range p.transports {
 				for turn := 1; turn <= turns; turn++ {
@@ -101,7 +105,11 @@ func (p *plan) one(ctx context.Context, spawn *spawner, s step) (Run, error) {
 	if s.measure.shared {
 		core = p.server
 	}
-	args := []string{"warm=" + millis(p.warm), "run=" + millis(p.run)}
+	run := p.run
+	if s.measure.conns >= crowded {
+		run *= time.Duration(p.turns)
+	}
+	args := []string{"warm=" + millis(p.warm), "run=" + millis(run)}
 	if s.measure.conns > 0 {
 		args = append(args, "conns="+strconv.Itoa(s.measure.conns))
 	}
@@ -113,7 +121,7 @@ func (p *plan) one(ctx context.Context, spawn *spawner, s step) (Run, error) {
 		return Run{}, fmt.Errorf("load: %w", err)
 	}
 	defer client.stop()
-	line, err := client.line(ctx, time.Minute+10*(p.warm+p.run))
+	line, err := client.line(ctx, time.Minute+10*(p.warm+run))
 	if err != nil {
 		return Run{}, fmt.Errorf("load: %w", err)
 	}
