@@ -94,6 +94,10 @@ func TestResultsSurviveTheirFile(t *testing.T) {
 	if !reflect.DeepEqual(got, r) {
 		t.Error("they were changed")
 	}
+	os.WriteFile(file, []byte(`{"format": 1, "rounds": 5}`), 0o644)
+	if got, err = load(file); err != nil || got.Turns != 1 {
+		t.Errorf("of results from before there were turns: %+v, %v; want one turn", got, err)
+	}
 	os.WriteFile(file, []byte(`{"format": 99}`), 0o644)
 	if _, err := load(file); err == nil {
 		t.Error("a file of another format was taken")

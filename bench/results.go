@@ -149,5 +149,6 @@ func load(file string) (*Results, error) {
 	if r.Format != resultsFormat {
 		return nil, fmt.Errorf("%s has format %d, this program reads %d", file, r.Format, resultsFormat)
 	}
+	r.Turns = max(r.Turns, 1) // before there were turns each server had one
 	return r, nil
 }

@@ -36,6 +36,7 @@ type plan struct {
 type step struct {
 	round     int
 	turn      int
+	run       time.Duration
 	measure   measure
 	transport string
 	server    server
@@ -50,18 +51,18 @@ func (p *plan) steps() []step {
 	var all []step
 	for round := 1; round <= p.rounds; round++ {
 		for _, m := range p.measures {
-			turns := p.turns
+			turns, run := p.turns, p.run
 			switch {
 			case m.load == "idle" && round > p.idleRounds:
 				continue
 			case m.load == "idle", m.conns >= crowded:
-				turns = 1
+				turns, run = 1, time.Duration(p.turns)*p.run
 			}
 			for _, t := range p.transports {
 				for turn := 1; turn <= turns; turn++ {
 					for _, s := range p.servers {
 						if s.only == "" || s.only == m.name {
-							all = append(all, step{round, turn, m, t, s})
+							all = append(all, step{round, turn, run, m, t, s})
 						}
 					}
 				}
@@ -105,11 +106,7 @@ func (p *plan) one(ctx context.Context, spawn *spawner, s step) (Run, error) {
 	if s.measure.shared {
 		core = p.server
 	}
-	run := p.run
-	if s.measure.conns >= crowded {
-		run *= time.Duration(p.turns)
-	}
-	args := []string{"warm=" + millis(p.warm), "run=" + millis(run)}
+	args := []string{"warm=" + millis(p.warm), "run=" + millis(s.run)}
 	if s.measure.conns > 0 {
 		args = append(args, "conns="+strconv.Itoa(s.measure.conns))
 	}
@@ -121,7 +118,7 @@ func (p *plan) one(ctx context.Context, spawn *spawner, s step) (Run, error) {
 		return Run{}, fmt.Errorf("load: %w", err)
 	}
 	defer client.stop()
-	line, err := client.line(ctx, time.Minute+10*(p.warm+run))
+	line, err := client.line(ctx, time.Minute+10*(p.warm+s.run))
 	if err != nil {
 		return Run{}, fmt.Errorf("load: %w", err)
 	}
