@@ -161,14 +161,12 @@ func Parse(rawURL string) (Proxy, error) {
 	default:
 		return fail("a proxy of the kind %q is not supported: "+form, u.Scheme)
 	}
-	if err := checkHost(p.HostName); err != nil {
-		ip, notIP := netip.ParseAddr(p.HostName)
-		if notIP != nil {
+	if ip, notIP := netip.ParseAddr(p.HostName); notIP != nil {
+		if err := checkHost(p.HostName); err != nil {
 			return fail("the proxy's host: %w: "+form, err)
 		}
-		if strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r >= 0x80 }) { // a URL says it in no way that is read again
-			return fail("the zone %q of the proxy's address is not ASCII: write the interface's number", ip.Zone())
-		}
+	} else if strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r >= 0x80 }) { // a URL says it in no way that is read again
+		return fail("the zone %q of the proxy's address is not ASCII: write the interface's number", ip.Zone())
 	}
 	if s := u.Port(); s != "" {
 		n, err := strconv.ParseUint(s, 10, 16)
