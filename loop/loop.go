@@ -185,7 +185,7 @@ func (l *Loop) look() (slept bool, err error) {
 		l.end, err = l.poller.Poll(l.ready[:])
 		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		if l.end > 0 {
-			l.dry = max(min(l.dry, driest)-2, 0)
+			l.dry = max(min(l.dry, driest)-2, 0) // one less than before, for mayFind has added one
 		}
 		if l.end > 0 || busy || err != nil {
 			return false, err

@@ -207,3 +207,20 @@ func TestTimersOfNoTimeAndDescriptors(t *testing.T) {
 		}
 	})
 }
+
+func TestInTurnCountsWhatATurnHandles(t *testing.T) {
+	l := newLoop(t)
+	told := make(chan int, 3)
+	for range cap(told) {
+		fds := socketPair(t)
+		unix.Write(fds[1], []byte("x"))
+		_, err := l.Register(uintptr(fds[0]), loop.Readable, handlerFunc(func(loop.Events) { told <- l.InTurn() }))
+		must(t, err)
+	}
+	start(t, l)
+	for range cap(told) {
+		if n := sockettest.Done(t, "a handler is called", told); n != cap(told) {
+			t.Errorf("a turn of %d events says that it has %d", cap(told), n)
+		}
+	}
+}
