@@ -27,13 +27,13 @@ Usage: go run . [FLAG…]     in the directory bench
       --quick              fewer measures and rounds: two minutes
       --rounds N           how many rounds of all measures (5; quick: 3)
       --turns N            how many turns each server has at a measure in a round
-                           (3; quick: 1)
+                           (5; quick: 1)
       --only MEASURES      of pp1,echo10,echo100,echo1000,echo10000,sparse,
                            stream,stream1,push64,conn,connreq,idle
       --servers NAMES      of c-epoll,c-level,go-net,anteroom-loop,
                            loop-callbacks,anteroom,netpoll,gnet,qt,node
       --transport NAMES    of unix,tcp
-      --run DURATION       how long to measure in each turn (200ms; quick: 150ms)
+      --run DURATION       how long to measure in each turn (120ms; quick: 150ms)
       --idle N             idle connections whose memory is measured (18000;
                            quick: 5000)
       --json FILE          keep all that was found
@@ -179,7 +179,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			o.command += " --" + g.Name + " " + g.Value.String()
 		}
 	})
-	rounds, turns, idle, run := 5, 3, 18000, 200*time.Millisecond
+	rounds, turns, idle, run := 5, 5, 18000, 120*time.Millisecond
 	if o.quick {
 		rounds, turns, idle, run = 3, 1, 5000, 150*time.Millisecond
 	}
@@ -242,7 +242,7 @@ func measureAll(ctx context.Context, o options, log io.Writer) (*Results, error)
 	defer os.RemoveAll(p.dir)
 	b := &builder{source: o.source, dir: p.dir}
 	r := &Results{Format: resultsFormat, LeftOut: leftOut, Command: o.command, Start: time.Now(), Rounds: p.rounds, Turns: p.turns,
-		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), Machine: describeMachine(ctx, b)}
+		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), SliceMS: int(min(leastSlice, p.run).Milliseconds()), Machine: describeMachine(ctx, b)}
 	r.Machine.Cores, r.Machine.Server, r.Machine.Client, r.Machine.Files = len(cores), p.server, p.client, files
 	if p.load, err = b.load(ctx); err != nil {
 		return nil, err

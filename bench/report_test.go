@@ -61,12 +61,19 @@ func TestFigures(t *testing.T) {
 	}
 	for _, run := range r.Runs {
 		if run.Round == 1 {
-			run.Turn, run.CPU = 2, 3*run.CPU
+			of := func(times uint64) Slice { return Slice{run.Ops, run.NS, times * run.CPU} }
+			run.Turn, run.Slices, run.CPU = 2, []Slice{of(3), of(3), of(50)}, 56*run.CPU
 			r.Runs = append(r.Runs, run)
 		}
 	}
-	if f := r.figure("unix", "echo100", "c-level", cpu); f.n != 3 || f.max != 4000 {
-		t.Errorf("%+v; want a round to be the mean of its turns, which is 4000", f)
+	if f := r.figure("unix", "echo100", "c-level", cpu); f.n != 3 || f.max != 6000 {
+		t.Errorf("%+v; want a round to be the median of a turn of 2000 and of slices of 6000, 6000 and 100,000", f)
+	}
+	if f := r.figure("unix", "echo100", "c-level", p99); f.n != 3 || f.max != 9000 {
+		t.Errorf("p99 is %+v, want 9000", f)
+	}
+	if f := r.figure("unix", "idle", "go-net", rss); f.n != 3 {
+		t.Errorf("slices have taken the memory: %+v", f)
 	}
 	if f := r.ratio("unix", "echo100", "c-level", "c-epoll", cpu); f.n != 3 || f.min != 2 || f.max != 2 {
 		t.Errorf("the ratio is %+v, want 2", f)

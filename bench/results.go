@@ -15,9 +15,10 @@ type Results struct {
 	End     time.Time `json:"end"`
 	Machine Machine   `json:"machine"`
 	Rounds  int       `json:"rounds"`
-	Turns   int       `json:"turns"`   // of a server at a measure in a round
-	WarmMS  int       `json:"warm_ms"` // of each turn
-	RunMS   int       `json:"run_ms"`  // of each turn
+	Turns   int       `json:"turns"`              // of a server at a measure in a round
+	WarmMS  int       `json:"warm_ms"`            // of each turn
+	RunMS   int       `json:"run_ms"`             // of each turn
+	SliceMS int       `json:"slice_ms,omitempty"` // of most turns' slices; 0: turns had none
 	Servers []Peer    `json:"servers"`
 	LeftOut []Peer    `json:"left_out"` // servers and measures
 	Runs    []Run     `json:"runs"`
@@ -52,7 +53,15 @@ type Run struct {
 	InUse int64 `json:"in_use_bytes,omitempty"` // by how much its heap and stacks in use grew, after a collection
 	Heap  bool  `json:"in_use_known,omitempty"` // whether the server can say that
 
-	Turn int `json:"turn,omitempty"` // in the round, from 1
+	Turn   int     `json:"turn,omitempty"` // in the round, from 1
+	Slices []Slice `json:"slices,omitempty"`
+}
+
+// A Slice is a part of a turn, that was measured by itself.
+type Slice struct {
+	Ops uint64 `json:"ops"`
+	NS  uint64 `json:"ns"`
+	CPU uint64 `json:"cpu_ns"`
 }
 
 // A kind is one figure of a run.
@@ -87,15 +96,36 @@ func (r Run) value(k kind) (float64, bool) {
 	return 0, false
 }
 
-// rounds returns a figure of a server at a measure, by round: the mean of its turns there.
+// samples returns all that the run has of a figure: one value for each slice where that can be, else one or none.
+func (r Run) samples(k kind) (all []float64) {
+	if k == cpu || k == rate {
+		for _, s := range r.Slices {
+			if v, ok := (Run{Error: r.Error, Ops: s.Ops, NS: s.NS, CPU: s.CPU}).value(k); ok {
+				all = append(all, v)
+			}
+		}
+		if len(r.Slices) > 0 {
+			return all
+		}
+	}
+	if v, ok := r.value(k); ok {
+		all = append(all, v)
+	}
+	return all
+}
+
+// rounds returns a figure of a server at a measure, by round: the median of all that its turns gave there.
 func (r *Results) rounds(transport, measure, server string, k kind) map[int]float64 {
-	by, turns := make(map[int]float64), make(map[int]float64)
+	all := make(map[int][]float64)
 	for _, run := range r.Runs {
 		if run.Transport == transport && run.Measure == measure && run.Server == server {
-			if v, ok := run.value(k); ok {
-				turns[run.Round]++
-				by[run.Round] += (v - by[run.Round]) / turns[run.Round]
-			}
+			all[run.Round] = append(all[run.Round], run.samples(k)...)
+		}
+	}
+	by := make(map[int]float64)
+	for round, v := range all {
+		if s := summarize(v); s.ok() {
+			by[round] = s.median
 		}
 	}
 	return by

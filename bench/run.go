@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,8 +43,21 @@ type step struct {
 	server    server
 }
 
-// crowded is how many connections take longer to make than to measure: then there is one long turn in a round, in place of several.
-const crowded = 10000
+const (
+	// crowded is how many connections take longer to make than to measure: then there is one long turn in a round, in place of several.
+	crowded = 10000
+	// leastSlice is how long a part of a turn is that is measured by itself: short enough for most to pass undisturbed.
+	leastSlice = 20 * time.Millisecond
+	// perBusy is how long it is at least for each connection that is busy: several times what an echo takes.
+	perBusy = 15 * time.Microsecond
+	// mostSlices is how many parts a turn has at most.
+	mostSlices = 200
+)
+
+// slice returns how long the step's slices are.
+func (s step) slice() time.Duration {
+	return min(max(leastSlice, time.Duration(cmp.Or(s.measure.active, s.measure.conns))*perBusy, s.run/mostSlices), s.run)
+}
 
 // steps returns the plan's runs in order: within a round, at each measure, the servers take turns. What another program takes away for some
 // seconds, and where in memory a process happens to lie, falls upon all of them.
@@ -106,7 +120,7 @@ func (p *plan) one(ctx context.Context, spawn *spawner, s step) (Run, error) {
 	if s.measure.shared {
 		core = p.server
 	}
-	args := []string{"warm=" + millis(p.warm), "run=" + millis(s.run)}
+	args := []string{"warm=" + millis(p.warm), "run=" + millis(s.run), "slice=" + millis(s.slice())}
 	if s.measure.conns > 0 {
 		args = append(args, "conns="+strconv.Itoa(s.measure.conns))
 	}

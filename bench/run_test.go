@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The whole benchmark, with tiny counts.
@@ -27,7 +29,7 @@ func TestRunOfTwoServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.json")
 	var out, log bytes.Buffer
 	err := run(t.Context(), []string{"--servers", "go-net,anteroom-loop", "--only", "pp1,echo10,stream,push64,conn,connreq,idle",
-		"--rounds", "2", "--turns", "2", "--run", "20ms", "--idle", "20", "--json", file}, &out, &log)
+		"--rounds", "2", "--turns", "2", "--run", "50ms", "--idle", "20", "--json", file}, &out, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
@@ -47,8 +49,14 @@ func TestRunOfTwoServers(t *testing.T) {
 			if run.Conns != 20 || !run.Heap {
 				t.Errorf("%s: %+v", run.label(), run)
 			}
-		} else if run.Ops == 0 || run.NS == 0 || run.CPU == 0 {
-			t.Errorf("%s: %+v", run.label(), run)
+			continue
+		}
+		var ops, ns, cpu uint64
+		for _, s := range run.Slices {
+			ops, ns, cpu = ops+s.Ops, ns+s.NS, cpu+s.CPU
+		}
+		if ops == 0 || ops != run.Ops || ns != run.NS || cpu == 0 || cpu != run.CPU {
+			t.Errorf("%s: %+v, whose slices have %d operations in %d ns with %d ns of processor time", run.label(), run, ops, ns, cpu)
 		}
 	}
 	if f := r.ratio("unix", "echo10", "anteroom-loop", "go-net", cpu); f.n != 2 {
@@ -112,9 +120,30 @@ func TestServersTakeTurns(t *testing.T) {
 	}
 }
 
+func TestSlices(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		conns, active int
+		run, want     time.Duration
+	}{
+		{0, 0, 120 * ms, 20 * ms},
+		{1000, 0, 120 * ms, 20 * ms},
+		{10000, 0, 600 * ms, 150 * ms},
+		{10000, 10, 600 * ms, 20 * ms},
+		{10, 0, 5 * ms, 5 * ms},
+		{10, 0, time.Minute, 300 * ms},
+	} {
+		s := step{run: c.run, measure: measure{conns: c.conns, active: c.active}}
+		if got := s.slice(); got != c.want {
+			t.Errorf("%v: slices of %v, want %v", s, got, c.want)
+		}
+	}
+}
+
 func TestParseRun(t *testing.T) {
-	r, err := parseRun(`{"ops":10,"ns":1000,"cpu_ns":500,"client_cpu_ns":7,"p50_ns":3,"p99_ns":4}`)
-	if want := (Run{Ops: 10, NS: 1000, CPU: 500, ClientCPU: 7, P50: 3, P99: 4}); err != nil || r != want {
+	r, err := parseRun(`{"slices":[{"ops":10,"ns":1000,"cpu_ns":500}],"ops":10,"ns":1000,"cpu_ns":500,"client_cpu_ns":7,"p50_ns":3,"p99_ns":4}`)
+	want := Run{Ops: 10, NS: 1000, CPU: 500, ClientCPU: 7, P50: 3, P99: 4, Slices: []Slice{{10, 1000, 500}}}
+	if err != nil || !reflect.DeepEqual(r, want) {
 		t.Errorf("%+v %v", r, err)
 	}
 	for _, line := range []string{"", "no answer", `{"ops":0,"ns":5}`} {

@@ -268,9 +268,13 @@ func (r *Results) about() []string {
 	if m.Dirty {
 		commit += " with changes"
 	}
+	slices := ""
+	if r.SliceMS > 0 {
+		slices = fmt.Sprintf(" in slices of %d ms", r.SliceMS)
+	}
 	lines := []string{
 		fmt.Sprintf("%s, `%s`, commit %s", r.Start.UTC().Format("2006-01-02 15:04 UTC"), r.Command, commit),
-		fmt.Sprintf("rounds: %d; at each measure each server has %d turns of %d ms, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
+		fmt.Sprintf("rounds: %d; at each measure each server has %d turns of %d ms%s, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, slices, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
 		fmt.Sprintf("Linux %s, %s, %d cores (server on %d, client on %d); a system call takes %.0f ns; load average %s before, %s after; %.1f %% stolen by other machines",
 			m.Kernel, m.CPU, m.Cores, m.Server, m.Client, m.Syscall, m.LoadStart, m.LoadEnd, m.Steal),
 	}

@@ -12,10 +12,12 @@
 //     connreq  connect, one echo, close
 //     idle     conns=N connections, one echo on each; then says "idle" and holds them until its input ends
 //
-// warm=MS and run=MS are how long to warm up and to measure. The result is one line of JSON on stdout.
+// warm=MS and run=MS are how long to warm up and to measure, the latter in slices of slice=MS, one after the other. The result is one line of JSON
+// on stdout: what each slice and all of them gave.
 //
 // Processor time is that of the server's process clock, in nanoseconds, with all its threads, also those that have ended. The kernel brings it up to
-// date when a thread stops running, so it is read when the server has come to rest: everything that was sent has been answered.
+// date when a thread stops running, so it is read when the server has come to rest: everything that was sent has been answered. That is why a slice
+// begins and ends with nothing in flight.
 
 #define _GNU_SOURCE
 #include "address.h"
@@ -30,7 +32,7 @@ enum { MESSAGE = 64, BLOCK = 64 << 10, EVENTS = 512, SOURCES = 250, TOGETHER = 3
 
 static struct address server;
 static clockid_t server_clock;
-static uint64_t warm_ns = 100000000, run_ns = 500000000;
+static uint64_t warm_ns = 100000000, run_ns = 500000000, slice_ns = 20000000;
 static int conns = 1, active;
 
 static uint64_t clock_ns(clockid_t id)
@@ -93,25 +95,42 @@ static struct {
 	uint64_t server, client, start;
 } begun;
 
+static struct {
+	uint64_t ops, ns, server, client;
+} total;
+
 static uint64_t own_cpu(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
-static void begin(void)
+// Begins a slice, or says what all gave and returns 0 when the time to measure is over.
+static int begin(void)
 {
-	memset(histogram, 0, sizeof histogram);
-	samples = 0;
+	if (total.ns >= run_ns) {
+		printf("],\"ops\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64 ",\"client_cpu_ns\":%" PRIu64, total.ops, total.ns, total.server, total.client);
+		if (samples)
+			printf(",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64, percentile(0.5), percentile(0.99));
+		puts("}");
+		return 0;
+	}
+	if (total.ns == 0) { // of what was before, to warm up, nothing counts
+		memset(histogram, 0, sizeof histogram);
+		samples = 0;
+	}
 	begun.server = rested();
 	begun.client = own_cpu();
 	begun.start = now();
+	return 1;
 }
 
 static void finish(uint64_t ops, uint64_t end)
 {
 	uint64_t client = own_cpu() - begun.client;
 	uint64_t cpu = rested() - begun.server;
-	printf("{\"ops\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64 ",\"client_cpu_ns\":%" PRIu64, ops, end - begun.start, cpu, client);
-	if (samples)
-		printf(",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64, percentile(0.5), percentile(0.99));
-	puts("}");
+	uint64_t ns = end - begun.start;
+	printf("%s{\"ops\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64 "}", total.ns ? "," : "{\"slices\":[", ops, ns, cpu);
+	total.ops += ops;
+	total.ns += ns;
+	total.server += cpu;
+	total.client += client;
 }
 
 // TCP clients call from 127.0.0.2, 127.0.0.3 …, in turn: each address has ports of its own, so that those which rest in TIME-WAIT are not missed.
@@ -301,9 +320,10 @@ static void measure_echo(void)
 	}
 	uint64_t end;
 	echo_phase(ep, all, warm_ns, &end);
-	begin();
-	uint64_t ops = echo_phase(ep, all, run_ns, &end);
-	finish(ops, end);
+	while (begin()) {
+		uint64_t ops = echo_phase(ep, all, slice_ns, &end);
+		finish(ops, end);
+	}
 }
 
 static uint64_t ping_phase(int fd, uint64_t *count, uint64_t ns, uint64_t *end)
@@ -325,9 +345,10 @@ static void measure_ping(void)
 	int fd = dial();
 	uint64_t count = 0, end;
 	ping_phase(fd, &count, warm_ns, &end);
-	begin();
-	uint64_t ops = ping_phase(fd, &count, run_ns, &end);
-	finish(ops, end);
+	while (begin()) {
+		uint64_t ops = ping_phase(fd, &count, slice_ns, &end);
+		finish(ops, end);
+	}
 }
 
 // Writes blocks until the time is over, and waits until the server has read them all: until it closes, which it does at the end.
@@ -350,10 +371,10 @@ static void measure_stream(void)
 {
 	uint64_t end;
 	stream_phase(dial(), warm_ns, &end);
-	int fd = dial();
-	begin();
-	uint64_t ops = stream_phase(fd, run_ns, &end);
-	finish(ops, end);
+	for (int fd = dial(); begin(); fd = dial()) {
+		uint64_t ops = stream_phase(fd, slice_ns, &end);
+		finish(ops, end);
+	}
 }
 
 // Asks for messages, some at a time, until the time is over. Returns how many came.
@@ -384,9 +405,10 @@ static void measure_push(void)
 	int fd = dial();
 	uint64_t end;
 	push_phase(fd, warm_ns, &end);
-	begin();
-	uint64_t ops = push_phase(fd, run_ns, &end);
-	finish(ops, end);
+	while (begin()) {
+		uint64_t ops = push_phase(fd, slice_ns, &end);
+		finish(ops, end);
+	}
 }
 
 // One connection after another. Where the server closes first, the client ends with a reset, so that no TIME-WAIT is left behind; where
@@ -419,9 +441,10 @@ static void measure_conn(int request)
 {
 	uint64_t end;
 	conn_phase(request, warm_ns, &end);
-	begin();
-	uint64_t ops = conn_phase(request, run_ns, &end);
-	finish(ops, end);
+	while (begin()) {
+		uint64_t ops = conn_phase(request, slice_ns, &end);
+		finish(ops, end);
+	}
 }
 
 static void hold_idle(void)
@@ -437,7 +460,7 @@ static void hold_idle(void)
 int main(int argc, char **argv)
 {
 	if (argc < 4)
-		usage("usage: load ADDRESS PID MEASURE [conns=N] [active=N] [warm=MS] [run=MS]");
+		usage("usage: load ADDRESS PID MEASURE [conns=N] [active=N] [warm=MS] [run=MS] [slice=MS]");
 	server = parse_address(argv[1]);
 	if (clock_getcpuclockid(atoi(argv[2]), &server_clock) != 0)
 		usage("there is no such server process");
@@ -455,8 +478,10 @@ int main(int argc, char **argv)
 			warm_ns = (uint64_t)v * 1000000;
 		else if (strcmp(argv[i], "run") == 0)
 			run_ns = (uint64_t)v * 1000000;
+		else if (strcmp(argv[i], "slice") == 0)
+			slice_ns = (uint64_t)v * 1000000;
 		else
-			usage("the options are conns, active, warm and run");
+			usage("the options are conns, active, warm, run and slice");
 	}
 	if (active == 0 || active > conns)
 		active = conns;
