@@ -5,7 +5,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -215,6 +217,88 @@ func TestLoopReset(t *testing.T) {
 	sockettest.Eventually(t, "disconnected is told", func() bool { return disconnected.Load() == 1 })
 	if len(ends) > 0 || disconnected.Load() != 1 {
 		t.Errorf("%d more errors are told, and disconnected %d times", len(ends), disconnected.Load())
+	}
+}
+
+// What a callback that reads on after its bytes is told: that there is nothing yet, the end, or a reset.
+func TestLoopHandlerReadsOn(t *testing.T) {
+	const stays = 1
+	for _, c := range []struct {
+		name   string
+		linger int // the peer closes, 0: with a reset; or it does not
+		reason error
+	}{
+		{"nothing", stays, nil},
+		{"end", -1, nil},
+		{"reset", 0, syscall.ECONNRESET},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := new(tcp.Server)
+			srv.SetLoops(runLoops(t, 1))
+			read := make(chan string, 3)
+			goOn := make(chan struct{})
+			tried := make(chan error, 1)
+			causes := make(chan error, 10)
+			srv.SetHandler(tcp.Handler{
+				ReadyRead: func(s *tcp.Socket) {
+					var b [16]byte
+					n, _ := s.ReadAvailable(b[:])
+					read <- string(b[:n])
+					if string(b[:n]) != "second" { // after the first read the socket's reads are the short ones
+						return
+					}
+					<-goOn
+					n, err := s.ReadAvailable(b[:])
+					for c.linger != stays && n == 0 && err == nil { // it is on its way
+						runtime.Gosched()
+						n, err = s.ReadAvailable(b[:])
+					}
+					if n != 0 {
+						t.Errorf("there were %d bytes more", n)
+					}
+					tried <- err
+				},
+				ErrorOccurred: func(s *tcp.Socket, code sock.SocketError) {
+					if code != sock.RemoteHostClosedError {
+						t.Errorf("told of %v", code)
+					}
+					causes <- s.Err()
+				},
+			})
+			srv.OnNewConnection(func() { closeLater(t, srv.NextPendingConnection()) })
+			listenWith(t, srv)
+			conn, err := net.Dial("tcp", srv.Addr().String())
+			must(t, err)
+			defer conn.Close()
+			peer := conn.(*net.TCPConn)
+			for _, text := range []string{"first", "second"} {
+				peer.Write([]byte(text))
+				if got := sockettest.Done(t, "the callback reads", read); got != text {
+					t.Fatalf("it has read %q, want %q", got, text)
+				}
+			}
+			if c.linger != stays {
+				must(t, peer.SetLinger(c.linger))
+				must(t, peer.Close())
+			}
+			close(goOn)
+			switch err := sockettest.Done(t, "the callback has read on", tried); {
+			case c.linger == stays && err != nil:
+				t.Errorf("where there is nothing yet it fails: %v", err)
+			case c.linger == stays:
+				peer.Write([]byte("third"))
+				if got := sockettest.Done(t, "the callback reads", read); got != "third" {
+					t.Errorf("what follows is %q", got)
+				}
+			case err != io.EOF:
+				t.Errorf("at the end it says %v, want io.EOF", err)
+			default:
+				cause := sockettest.Done(t, "the error is told", causes)
+				if wantIs(t, "the error", cause, sock.RemoteHostClosedError); c.reason != nil {
+					wantIs(t, "the error", cause, c.reason)
+				}
+			}
+		})
 	}
 }
 

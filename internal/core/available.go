@@ -150,35 +150,39 @@ func (s *Socket) meetEnd(cause error) error {
 	return io.EOF
 }
 
-// ReadAvailable reads without waiting.
-func (s *Socket) ReadAvailable(p []byte) (n int, err error) {
-	s.mu.Lock()
+// readAvailable is ReadAvailable in all cases. mu held, and let go of.
+func (s *Socket) readAvailable(p []byte) (n int, err error) {
 	if len(p) > 0 && s.t != nil && s.state == sock.ConnectedState && s.mode != sock.WriteOnly && s.plain() {
 		// The plain case needs no buffer.
 		n, err = s.t.Read(p)
-		if f := s.flow; f != nil {
-			f.consumed += int64(n)
-			f.catchUp()
-		} else if n > 0 {
-			s.fills = 1 // what was told of was read, though nothing counts it: what is buffered from here on came meanwhile
-		}
-		switch {
-		case err == nil && s.cb.running():
-			s.mu.Unlock()
-			return n, nil
-		case err == ErrAgain:
-			err = nil
-		case err != nil:
-			err = s.meetEnd(err)
-		}
-		s.unlock()
-		return n, err
+		return s.hasRead(n, err)
 	}
 	s.mu.Unlock()
 	err = s.take("read", int64(len(p)), func(b []byte) int {
 		n = copy(p, b)
 		return n
 	})
+	return n, err
+}
+
+// hasRead returns what a never-waiting read returns whose n bytes or err came from the transport and not from the buffer. mu held, and let go of.
+func (s *Socket) hasRead(n int, err error) (int, error) {
+	if f := s.flow; f != nil {
+		f.consumed += int64(n)
+		f.catchUp()
+	} else if n > 0 {
+		s.fills = 1 // what was told of was read, though nothing counts it: what is buffered from here on came meanwhile
+	}
+	switch {
+	case err == nil && s.cb.running():
+		s.mu.Unlock()
+		return n, nil
+	case err == ErrAgain:
+		err = nil
+	case err != nil:
+		err = s.meetEnd(err)
+	}
+	s.unlock()
 	return n, err
 }
 

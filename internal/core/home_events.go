@@ -5,53 +5,7 @@ import (
 	"anteroom/sock"
 )
 
-// Ready is called by the loop when something has happened to the descriptor.
-//
-// Nearly always bytes have come of which one function is to be told, and what it has written to the same socket is to be sent. That is done
-// here, in one piece; happened, arrived, tell and flushWritten do the same and everything else. A return from a function costs little, but not
-// after a system call: the kernel's own returns have made the processor forget where ours lead.
-func (s *Socket) Ready(ev loop.Events) {
-	s.mu.Lock()
-	h := s.home
-	if ev != loop.Readable || h == nil || h.heard&(1<<sigReadyRead) == 0 || s.t == nil || s.state != sock.ConnectedState || s.ending ||
-		s.cb != (dispatcher{}) || s.flow != nil || s.mode&sock.ReadOnly == 0 || !h.here() {
-		s.mu.Unlock()
-		s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0)
-		return
-	}
-	epoch := s.epoch
-	s.full, s.fills, s.owed, s.cb.due = false, 0, false, telling
-	s.mu.Unlock()
-	returned := false
-	defer func() {
-		if !returned {
-			s.cb.goOnElsewhere(&s.mu, s, event{}, nil)
-		}
-	}()
-	h.all.ReadyRead(s)
-	returned = true
-	s.mu.Lock()
-	if s.cb.due == telling && !s.full && s.flow == nil && s.home == h {
-		s.cb.due = nil
-		h.flush(s)
-		switch {
-		case s.flow != nil:
-			s.flushWritten() // which meets what has kept it from being sent
-		case s.idle():
-			s.mu.Unlock()
-			return
-		}
-	} else {
-		s.cb.told(&s.mu, s)
-		s.flushWritten()
-		if s.left(epoch, 0) {
-			s.arrived(1)
-		}
-	}
-	s.unlock()
-}
-
-// happened is what Ready does. hint says that an edge has told of the end, or of an urgent byte.
+// happened is what Ready does in all cases. hint says that an edge has told of the end, or of an urgent byte.
 func (s *Socket) happened(ev loop.Events, hint bool) {
 	s.mu.Lock()
 	switch {

@@ -2,7 +2,11 @@
 
 package core
 
-import "syscall"
+import (
+	"syscall"
+
+	"anteroom/loop"
+)
 
 // No loop takes a descriptor here, so that no socket comes to live on one.
 
@@ -13,6 +17,21 @@ func (t *loopSide) CloseRead() error          { return syscall.ENOTSUP }
 func (t *loopSide) CloseWrite() error         { return syscall.ENOTSUP }
 
 func (s *Socket) unstage() int64 { return 0 }
+
+// Ready is never called.
+func (s *Socket) Ready(ev loop.Events) { s.happened(ev, false) }
+
+// ReadAvailable reads without waiting.
+func (s *Socket) ReadAvailable(p []byte) (int, error) {
+	s.mu.Lock()
+	return s.readAvailable(p)
+}
+
+// WriteBuffered queues p.
+func (s *Socket) WriteBuffered(p []byte) (int, error) {
+	s.mu.Lock()
+	return s.writeBuffered(p)
+}
 
 func detach(Transport) (int, bool, error) { return -1, false, syscall.ENOTSUP }
 

@@ -62,7 +62,12 @@ func (s *Socket) unstage() int64 {
 	if s.t == nil || len(out) == 0 {
 		return 0
 	}
-	n, errno := sysfd.Write(int(s.fd-1), out)
+	return s.unstaged(sysfd.Write(int(s.fd-1), out))
+}
+
+// unstaged is the rest of unstage, after n bytes of out were sent or none was because of errno.
+func (s *Socket) unstaged(n uintptr, errno syscall.Errno) int64 {
+	out := s.home.out
 	if errno != 0 {
 		n = 0
 	}

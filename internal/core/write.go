@@ -149,9 +149,8 @@ func (s *Socket) plainOut() bool {
 // flushDelay is how long WriteBuffered's bytes may wait for more of them, or for a Flush or a wait, before they are sent all the same.
 const flushDelay = time.Millisecond
 
-// WriteBuffered queues p.
-func (s *Socket) WriteBuffered(p []byte) (int, error) {
-	s.mu.Lock()
+// writeBuffered is WriteBuffered in all cases. mu held, and let go of.
+func (s *Socket) writeBuffered(p []byte) (int, error) {
 	f := s.flow
 	switch {
 	case s.mode == sock.ReadOnly && s.t != nil:
