@@ -33,7 +33,7 @@ Usage: go run . [FLAG…]     in the directory bench
       --servers NAMES      of c-epoll,c-level,go-net,anteroom-loop,
                            loop-callbacks,anteroom,netpoll,gnet,qt,node
       --transport NAMES    of unix,tcp
-      --run DURATION       how long to measure in each turn (120ms; quick: 150ms)
+      --run DURATION       how long to measure in each turn (120ms)
       --idle N             idle connections whose memory is measured (18000;
                            quick: 5000)
       --json FILE          keep all that was found
@@ -179,11 +179,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			o.command += " --" + g.Name + " " + g.Value.String()
 		}
 	})
-	rounds, turns, idle, run := 5, 5, 18000, 120*time.Millisecond
+	rounds, turns, idle := 5, 5, 18000
 	if o.quick {
-		rounds, turns, idle, run = 3, 1, 5000, 150*time.Millisecond
+		rounds, turns, idle = 3, 1, 5000
 	}
-	o.rounds, o.turns, o.idle, o.run = cmp.Or(o.rounds, rounds), cmp.Or(o.turns, turns), cmp.Or(o.idle, idle), cmp.Or(o.run, run)
+	o.rounds, o.turns, o.idle = cmp.Or(o.rounds, rounds), cmp.Or(o.turns, turns), cmp.Or(o.idle, idle)
+	o.run = cmp.Or(o.run, 120*time.Millisecond)
 	return o, nil
 }
 
