@@ -243,7 +243,7 @@ func measureAll(ctx context.Context, o options, log io.Writer) (*Results, error)
 	defer os.RemoveAll(p.dir)
 	b := &builder{source: o.source, dir: p.dir}
 	r := &Results{Format: resultsFormat, LeftOut: leftOut, Command: o.command, Start: time.Now(), Rounds: p.rounds, Turns: p.turns,
-		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), SliceMS: int(min(leastSlice, p.run).Milliseconds()), Machine: describeMachine(ctx, b)}
+		RunMS: int(p.run.Milliseconds()), WarmMS: int(p.warm.Milliseconds()), SliceMS: int(step{run: p.run}.slice().Milliseconds()), Machine: describeMachine(ctx, b)}
 	r.Machine.Cores, r.Machine.Server, r.Machine.Client, r.Machine.Files = len(cores), p.server, p.client, files
 	if p.load, err = b.load(ctx); err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ const (
 	leastSlice = 20 * time.Millisecond
 	// perBusy is how long it is at least for each connection that is busy: several times what an echo takes.
 	perBusy = 15 * time.Microsecond
-	// mostSlices is how many parts a turn has at most.
+	// mostSlices is how many parts a turn has at most: the load tells of all in one line, which must not be long.
 	mostSlices = 200
 )
 
