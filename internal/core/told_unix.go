@@ -20,47 +20,55 @@ import (
 // Ready is called by the loop when something has happened to the descriptor.
 func (s *Socket) Ready(ev loop.Events) {
 	s.mu.Lock()
-	if h := s.home; ev == loop.Readable && h != nil && h.heard&(1<<sigReadyRead) != 0 && s.t != nil && s.state == sock.ConnectedState && !s.ending &&
-		s.cb.due == nil && s.cb.first == nil && s.flow == nil && s.mode&sock.ReadOnly != 0 {
-		if h.here() {
-			epoch := s.epoch
-			s.full, s.fills, s.owed, s.cb.due = false, 0, false, telling
-			s.mu.Unlock()
-			returned := false
-			defer func() {
-				if !returned {
-					s.cb.goOnElsewhere(&s.mu, s, event{}, nil)
-				}
-			}()
-			h.all.ReadyRead(s)
-			returned = true
-			s.mu.Lock()
-			if s.cb.due != telling || s.full || s.flow != nil || s.home != h {
-				s.cb.told(&s.mu, s)
-				s.flushWritten()
-				if s.left(epoch, 0) {
-					s.arrived(1)
-				}
+	h := s.home
+	if ev != loop.Readable || h == nil || h.heard&(1<<sigReadyRead) == 0 || s.t == nil || s.state != sock.ConnectedState || s.ending ||
+		s.cb.due != nil || s.cb.first != nil || s.flow != nil || s.mode&sock.ReadOnly == 0 {
+		s.readyOtherwise(ev)
+		return
+	}
+	if !h.here() {
+		s.readyOtherwise(ev)
+		return
+	}
+	epoch := s.epoch
+	s.full, s.fills, s.owed, s.cb.due = false, 0, false, telling
+	s.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			s.cb.goOnElsewhere(&s.mu, s, event{}, nil)
+		}
+	}()
+	h.all.ReadyRead(s)
+	returned = true
+	s.mu.Lock()
+	if s.cb.due != telling || s.full || s.flow != nil || s.home != h {
+		s.cb.told(&s.mu, s)
+		s.flushWritten()
+		if s.left(epoch, 0) {
+			s.arrived(1)
+		}
+		s.unlock()
+		return
+	}
+	s.cb.due = nil
+	if h.owner == s {
+		h.owner = nil
+		if s.staged {
+			s.staged = false
+			if n, errno := sysfd.Write(int(s.fd-1), h.out); errno != 0 || int(n) != len(h.out) || s.hears(sigBytesWritten) {
+				s.unstaged(n, errno)
+				s.flushWritten() // which meets what has kept it from being sent
 				s.unlock()
 				return
 			}
-			s.cb.due = nil
-			if h.owner == s {
-				h.owner = nil
-				if s.staged {
-					s.staged = false
-					if n, errno := sysfd.Write(int(s.fd-1), h.out); errno != 0 || int(n) != len(h.out) || s.hears(sigBytesWritten) {
-						s.unstaged(n, errno)
-						s.flushWritten() // which meets what has kept it from being sent
-						s.unlock()
-						return
-					}
-				}
-			}
-			s.mu.Unlock()
-			return
 		}
 	}
+	s.mu.Unlock()
+}
+
+// readyOtherwise is Ready where there is more to do, or something else. mu held, and let go of.
+func (s *Socket) readyOtherwise(ev loop.Events) {
 	s.mu.Unlock()
 	s.happened(ev, ev&loop.Hangup != 0 && ev&loop.Left == 0)
 }
