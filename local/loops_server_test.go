@@ -245,10 +245,12 @@ func TestLoopServerListensAgain(t *testing.T) {
 	g := runLoops(t, 2)
 	srv := new(local.Server)
 	srv.SetLoops(g)
+	var taken atomic.Int64
 	srv.OnNewConnection(func() {
 		if c := srv.NextPendingConnection(); c != nil {
 			c.OnDisconnected(func() {})
 			c.Close()
+			taken.Add(1)
 		}
 	})
 	name := sockettest.Name(t)
@@ -270,10 +272,13 @@ func TestLoopServerListensAgain(t *testing.T) {
 	}
 	for range 10 {
 		must(t, srv.Listen(name))
-		if err := srv.WaitForNewConnection(sockettest.Long()); err != nil {
+		waited := sockettest.Go(func() error { return srv.WaitForNewConnection(-1) }) // in vain, if the callback is always quicker
+		before := taken.Load()
+		sockettest.Eventually(t, "the callback takes a connection", func() bool { return taken.Load() > before })
+		must(t, srv.Close())
+		if err := sockettest.Done(t, "the wait ends", waited); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
-		must(t, srv.Close())
 	}
 	ended.Store(true)
 	clients.Wait()

@@ -368,9 +368,9 @@ func (s *Server) SetAdmit(f func(Peer) error) {
 }
 
 // WaitForNewConnection waits until a connection is pending, or until an override of IncomingConnection has been given one, for at most
-// timeout; a negative one stands for ever, and 0 for a look. It returns nil at once if a connection is pending. It fails with
-// SocketTimeoutError when the time has passed, which also becomes the last error, and with an error that Is net.ErrClosed if the server
-// does not listen, or is closed meanwhile.
+// timeout; a negative one stands for ever, and 0 for a look. It returns nil at once if a connection is pending. One that a callback or
+// another goroutine takes first does not end the wait. It fails with SocketTimeoutError when the time has passed, which also becomes the
+// last error, and with an error that Is net.ErrClosed if the server does not listen, or is closed meanwhile.
 //
 // Qt: QLocalServer::waitForNewConnection
 func (s *Server) WaitForNewConnection(timeout time.Duration) error {
