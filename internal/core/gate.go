@@ -194,35 +194,31 @@ func (g *gate) lead(limit *time.Time, step func(uintptr) bool) error {
 	g.keeps = false
 	g.led, g.limit, g.moved = false, nil, g.poll != p
 	g.lookAgain()
+	return closedIsNets(err)
+}
+
+// closedIsNets returns the error of a poller whose descriptor was closed as package net says it.
+func closedIsNets(err error) error {
 	if err != nil && errors.Is(err, os.ErrClosed) {
-		err = net.ErrClosed
+		return net.ErrClosed
 	}
 	return err
 }
 
-// ready is the leader's part of an event: what it finds may be what a follower waits for.
+// ready is the leader's part of an event: what it finds may be what a follower waits for. The followers look again whenever mu was free before it: at
+// an event, and at the first step, too, for the poller keeps nothing of what happened before that, and they may have looked earlier.
 func (g *gate) ready(uintptr) bool {
-	g.stepBegins()
-	g.trying = true
-	ok := g.try()
-	g.trying = false
-	g.stepEnds(ok)
-	return ok
-}
-
-// stepBegins and stepEnds stand around what a step does with mu held. The followers look again whenever mu was free before it: at an event, and at
-// the first step, too, for the poller keeps nothing of what happened before that, and they may have looked earlier.
-func (g *gate) stepBegins() {
 	if !g.keeps {
 		g.mu.Lock()
 		g.lookAgain()
 	}
-}
-
-func (g *gate) stepEnds(done bool) {
-	if g.keeps = done && g.prompt; !g.keeps {
+	g.trying = true
+	ok := g.try()
+	g.trying = false
+	if g.keeps = ok && g.prompt; !g.keeps {
 		g.mu.Unlock()
 	}
+	return ok
 }
 
 // lookAgain makes the followers look again. mu held.

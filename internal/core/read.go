@@ -9,41 +9,19 @@ import (
 	"anteroom/sock"
 )
 
-// A readOp is one Read under way. The one that belongs to the flow is used again and again, so that a Read allocates nothing.
+// A readOp is one Read under way. The one that belongs to the flow is used again and again, so that a Read allocates nothing. What a Read at the
+// runtime's poller needs stands first, in one line of the processor's cache.
 type readOp struct {
-	s     *Socket
 	p     []byte
-	recv  func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
 	n     int
 	err   error
-	begun uint32 // the flow's
-	looks int    // how often it has looked for bytes
-	try   func() bool
-	step  func(uintptr) bool
-}
+	begun uint32             // the flow's
+	looks uint32             // how often it has looked for bytes
+	step  func(uintptr) bool // of a Read that waits at the runtime's poller
 
-func (o *readOp) init(s *Socket) *readOp {
-	o.s, o.try = s, o.look
-	// The leader's part of an event: what gate.ready does with look, in one piece where it is plain. Each function that is left out spares a return
-	// after a system call, and a part of the stack, which with many connections has to come from memory.
-	o.step = func(uintptr) (done bool) {
-		g := &s.flow.in
-		g.stepBegins()
-		if o.recv == nil && s.t != nil && s.state == sock.ConnectedState && !s.closed && !s.ended && s.flow.rbuf.len() == 0 && s.flow.begun == o.begun {
-			o.looks++
-			o.n, o.err = s.t.Read(o.p)
-			if done = !isAgain(o.err); o.n > 0 {
-				s.wasConsumed(o.n)
-			}
-		} else {
-			g.trying = true
-			done = o.look()
-			g.trying = false
-		}
-		g.stepEnds(done)
-		return done
-	}
-	return o
+	s    *Socket
+	recv func(fd uintptr, p []byte) (int, error) // in place of the transport's Read; nil: none
+	try  func() bool
 }
 
 // look reads if there is anything. mu held.
@@ -120,13 +98,15 @@ func (s *Socket) roomToRead() {
 	s.tellAgain()
 }
 
-// Read is net.Conn's.
-func (s *Socket) Read(p []byte) (int, error) { return s.ReadWith(p, nil) }
-
 // ReadWith is Read with another system call, which must not wait, and which Read's errors are returned by: ErrAgain, io.EOF, an errno. It
 // fails if bytes are buffered.
 func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)) (int, error) {
 	s.mu.Lock()
+	return s.readWith(p, recv)
+}
+
+// readWith is ReadWith in all cases, and Read if recv is nil. mu held, and let go of.
+func (s *Socket) readWith(p []byte, recv func(fd uintptr, p []byte) (int, error)) (int, error) {
 	f := s.flows()
 	switch {
 	case s.mode == sock.WriteOnly && s.t != nil:
@@ -137,30 +117,28 @@ func (s *Socket) ReadWith(p []byte, recv func(fd uintptr, p []byte) (int, error)
 		s.mu.Unlock()
 		return 0, nil
 	}
+	o := s.newReader()
+	o.p, o.recv, o.begun = p, recv, f.begun
+	return s.readEnds(o, f.in.await(&f.readDeadline, o.try))
+}
+
+// newReader returns what one Read needs, until readEnds. mu held, and there is a flow.
+func (s *Socket) newReader() *readOp {
+	f := s.flow
 	o := f.reader
 	f.reader = nil
-	switch {
-	case o != nil:
-	case f.own.s == nil:
-		o = f.own.init(s)
-	default:
-		o = new(readOp).init(s)
-	}
-	o.p, o.recv, o.begun = p, recv, f.begun
-	// As await does, but here: with one frame more a goroutine that waits would need more than the 2 KiB of stack that it begins with.
-	g, err := &f.in, error(nil)
-	leads := !g.led && g.prompt
-	if leads {
-		g.keeps = true
-		if err = g.lead(&f.readDeadline, o.step); err != nil {
-			err = g.verdict(err, &f.readDeadline)
-			leads = err != nil // else the wait goes on
+	if o == nil {
+		if o = &f.own; o.s != nil {
+			o = new(readOp)
 		}
+		o.s, o.try = s, o.look
 	}
-	if !leads {
-		err = g.await(&f.readDeadline, o.try)
-	}
-	n := o.n
+	return o
+}
+
+// readEnds returns what Read returns after its wait, which has failed with err. mu held, and let go of.
+func (s *Socket) readEnds(o *readOp, err error) (int, error) {
+	f, n := s.flow, o.n
 	if err == nil {
 		err = o.err
 	}

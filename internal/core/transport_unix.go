@@ -79,6 +79,11 @@ func (t *runtimeTransport) sit() error {
 
 func (t *runtimeTransport) Read(p []byte) (int, error) {
 	n, errno := sysfd.Read(t.fd, p)
+	return t.hasRead(p, n, errno)
+}
+
+// hasRead returns what Read returns whose call has read n bytes into p, or met errno.
+func (t *runtimeTransport) hasRead(p []byte, n uintptr, errno syscall.Errno) (int, error) {
 	switch errno {
 	case 0:
 		return readResult(n, p)

@@ -83,30 +83,43 @@ func (o *writeOp) once() bool {
 	return true
 }
 
-// Write is net.Conn's.
-func (s *Socket) Write(p []byte) (int, error) { return s.WriteWith(p, nil) }
-
 // WriteWith is Write with another system call for the first bytes, which must not wait, and returns ErrAgain or an errno.
 func (s *Socket) WriteWith(p []byte, send func(fd uintptr, p []byte) (int, error)) (int, error) {
 	s.mu.Lock()
-	f := s.flows()
-	if s.mode == sock.ReadOnly && s.t != nil {
+	return s.writeWith(p, send)
+}
+
+// writeWith is WriteWith in all cases, and Write if send is nil. mu held, and let go of.
+func (s *Socket) writeWith(p []byte, send func(fd uintptr, p []byte) (int, error)) (int, error) {
+	s.flows()
+	switch {
+	case s.mode == sock.ReadOnly && s.t != nil:
 		err := s.newError("write", sock.OperationError, errReadOnly)
 		s.mu.Unlock()
 		return 0, err
-	}
-	sent := 0
-	if send == nil && len(p) > 0 && s.state == sock.ConnectedState && s.t != nil && s.plainOut() {
+	case send == nil && len(p) > 0 && s.state == sock.ConnectedState && s.t != nil && s.plainOut():
 		// Most often there is room, and nobody to wait for.
-		var err error
-		if sent, err = s.t.Write(p); sent == len(p) || err != nil && err != ErrAgain {
-			if err != nil {
-				err = s.wrap("write", err)
-			}
-			s.unlock()
-			return sent, err
-		}
+		sent, err := s.t.Write(p)
+		return s.writeRest(p, sent, err)
 	}
+	return s.writeOn(p, send, 0)
+}
+
+// writeRest goes on writing after a first try that has sent so many bytes of p, and maybe met err. mu held, and let go of.
+func (s *Socket) writeRest(p []byte, sent int, err error) (int, error) {
+	if sent < len(p) && (err == nil || err == ErrAgain) {
+		return s.writeOn(p, nil, sent)
+	}
+	if err != nil {
+		err = s.wrap("write", err)
+	}
+	s.unlock()
+	return sent, err
+}
+
+// writeOn writes what of p was not sent yet, and waits for room and for others. mu held, and let go of.
+func (s *Socket) writeOn(p []byte, send func(fd uintptr, p []byte) (int, error), sent int) (int, error) {
+	f := s.flow
 	o := f.spare
 	if f.spare = nil; o == nil {
 		o = newWriteOp(s)
