@@ -52,36 +52,43 @@ type Socket struct {
 	lent     bool        // others may have a duplicate of the descriptor
 }
 
-// A flow is the state of a connection's two directions. What every Read and Write needs stands first, in an order that has them touch few lines of
-// the processor's cache: with many connections each comes from memory.
+// A flow is the state of a connection's two directions. With many connections each line of the processor's cache comes from memory: what stands
+// together here is needed together, and on 64-bit machines every part that begins with a comment fills one, or begins one.
 type flow struct {
+	// For each Read.
 	readDeadline time.Time
 	consumed     int64   // bytes handed out
-	told         int64   // bytes that callbacks have heard of, counted as consumed is
-	waited       int64   // bytes that a wait has told of, counted so
 	limit        int64   // the read buffer's size; 0: no limit
-	begun        uint32  // counts connections and attempts that have begun: what waits for one must not go on at the next
 	reader       *readOp // for the next Read; nil: there was none, or it is at work
+	begun        uint32  // counts connections and attempts that have begun: what waits for one must not go on at the next
+	sends        uint32  // counts what adds to sent
+	told         int64   // bytes that callbacks have heard of, counted as consumed is
 
-	rbuf, wbuf buffer // the bytes in rbuf came before those that the transport still has; wbuf is WriteBuffered's
+	// The bytes in rbuf came before those that the transport still has; wbuf is WriteBuffered's.
+	rbuf, wbuf buffer
 
+	// For each Write.
 	writeDeadline time.Time
-	writer        *writeOp // whose bytes are being sent; wbuf must wait
-	sent          int64
-	sends         uint32    // counts what adds to sent
-	watching      bool      // a goroutine waits on behalf of the callbacks
-	flushing      bool      // a goroutine sends wbuf, or timer will start one
-	shutWrite     bool      // CloseWrite once wbuf is empty
-	shutRead      bool      // CloseRead
-	withheld      bool      // the watcher has seen the end, which is told after the bytes before it
+	writer        *writeOp  // whose bytes are being sent; wbuf must wait
 	corpse        Transport // left by a connection that has ended, to be closed once mu is free
+	sent          int64
+	watching      bool // a goroutine waits on behalf of the callbacks
+	flushing      bool // a goroutine sends wbuf, or timer will start one
+	shutWrite     bool // CloseWrite once wbuf is empty
+	shutRead      bool // CloseRead
+	withheld      bool // the watcher has seen the end, which is told after the bytes before it
 
-	in  gate
-	own readOp // the first reader
-	out gate
-
+	// For a Read that waits.
+	in     gate
+	waited int64 // bytes that a wait has told of, counted as consumed is
 	spare  *writeOp
 	timer  *time.Timer // of flushing
+
+	// The first reader.
+	own readOp
+
+	// What is needed more rarely.
+	out    gate
 	broken error       // why wbuf could not be sent while the loop stood still
 	expiry *time.Timer // of the write deadline, at a loop
 	hold   *hold       // of the descriptor, at a loop; nil: nobody has a raw connection
