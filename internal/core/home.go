@@ -24,6 +24,8 @@ type Home struct {
 	// mutex; owner is for the loop's goroutine alone.
 	out   []byte
 	owner *Socket
+
+	fresh *newcomers // nil: there never were any. For the loop's goroutine alone
 }
 
 // NewHome returns a home at l for sockets of one kind, which pass descriptors or not, and which all tell what all says, if that is not nil.
@@ -160,6 +162,45 @@ func (s *Socket) register(fd int) (loop.Registration, error) {
 	return s.home.loop.Register(uintptr(fd), loop.Readable, s)
 }
 
+// Newcomers are connections that a callback has taken, and that the loop does not watch yet: it does when the callback has returned. Many have ended
+// by then, since a server has refused them, or has said all it has to say, and these cost two system calls less.
+type newcomers struct {
+	sockets []*Socket
+	watch   func()
+}
+
+// welcome makes s, which was settled without being watched, a newcomer. It is called on the loop's goroutine.
+func (h *Home) welcome(s *Socket) {
+	if h.fresh == nil {
+		h.fresh = &newcomers{watch: h.watchNewcomers}
+	}
+	if h.fresh.sockets = append(h.fresh.sockets, s); len(h.fresh.sockets) == 1 {
+		h.loop.Post(h.fresh.watch)
+	}
+}
+
+func (h *Home) watchNewcomers() {
+	n := h.fresh
+	defer func() {
+		if len(n.sockets) > 0 { // a callback that was told of a failure has ended the goroutine
+			h.loop.Post(n.watch)
+		}
+	}()
+	for last := len(n.sockets) - 1; last >= 0; last = len(n.sockets) - 1 {
+		s := n.sockets[last]
+		n.sockets[last] = nil
+		n.sockets = n.sockets[:last]
+		s.mu.Lock()
+		if s.home == h && s.t != nil && s.watch == (loop.Registration{}) {
+			var err error
+			if s.watch, err = h.loop.Register(uintptr(s.fd-1), s.asked, s); err != nil {
+				s.peerEnded("watch", err)
+			}
+		}
+		s.unlock()
+	}
+}
+
 // settle brings a connected socket to the loop that watches it. mu held.
 func (s *Socket) settle(fd int, r loop.Registration) {
 	s.fd, s.watch, s.asked = int32(fd)+1, r, loop.Readable
@@ -188,6 +229,9 @@ func (s *Socket) wantRoom() {
 // watchFor changes what the loop watches for, and has it tell again of what has happened already. mu held.
 func (s *Socket) watchFor(on loop.Events) {
 	s.asked = on
+	if s.watch == (loop.Registration{}) {
+		return // a newcomer, of whom the loop will tell what there is when it begins to watch
+	}
 	s.home.loop.Modify(s.watch, s.t.Fd(), on) // fails only if the loop is closed
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,6 +64,7 @@ type Hooks[T any] struct {
 // steps back when takers wait, so that a connection costs no switch from it to them, and comes back when none has waited for a while.
 type Server[T any] struct {
 	mu    sync.Mutex
+	ready atomic.Bool // Init was called
 	hooks *Hooks[T]
 	l     Listener[T] // nil unless listening
 	last  Listener[T] // the same after Close, for its address
@@ -124,10 +126,14 @@ const (
 
 // Init gives the server its hooks. Every other method may follow, in any goroutine.
 func (s *Server[T]) Init(hooks *Hooks[T]) {
+	if s.ready.Load() { // a connection that comes and goes pays for each
+		return
+	}
 	s.mu.Lock()
 	if s.hooks == nil {
 		s.hooks = hooks
 		s.gate.init(&s.mu)
+		s.ready.Store(true)
 	}
 	s.mu.Unlock()
 }

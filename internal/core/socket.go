@@ -469,7 +469,13 @@ func (s *Socket) Pending() int { return int(s.fd - 1) }
 // Take attaches a connection that Hold has kept: to the loop of home, or, if that is nil, to the runtime's poller.
 func (s *Socket) Take(home *Home) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	err := s.takeHeld(home)
+	s.mu.Unlock()
+	return err
+}
+
+// takeHeld is Take. mu held.
+func (s *Socket) takeHeld(home *Home) error {
 	if home != nil && s.home == nil && s.t != nil && s.flow == nil && !s.cb.any() { // one that has a transport, which nobody has used
 		t := s.t
 		s.t, s.home = nil, home
@@ -485,6 +491,11 @@ func (s *Socket) Take(home *Home) error {
 	fd := int(s.fd - 1)
 	if home != nil {
 		s.home = home
+		if home.here() {
+			s.settle(fd, loop.Registration{})
+			home.welcome(s)
+			return nil
+		}
 		r, err := s.register(fd)
 		if err != nil {
 			return s.newError("accept", sock.CodeOf(err), err)
