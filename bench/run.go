@@ -44,8 +44,9 @@ type step struct {
 }
 
 const (
-	// crowded is how many connections take longer to make than to measure: then there is one long turn in a round, in place of several.
+	// crowded is how many connections take longer to make than to measure: then a round has about half as many turns, of longer times as long.
 	crowded = 10000
+	longer  = 3
 	// leastSlice is how long a part of a turn is that is measured by itself: short enough for most to pass undisturbed.
 	leastSlice = 20 * time.Millisecond
 	// perBusy is how long it is at least for each connection that is busy: several times what an echo takes.
@@ -69,8 +70,10 @@ func (p *plan) steps() []step {
 			switch {
 			case m.load == "idle" && round > p.idleRounds:
 				continue
-			case m.load == "idle", m.conns >= crowded:
-				turns, run = 1, time.Duration(p.turns)*p.run
+			case m.load == "idle":
+				turns = 1
+			case m.conns >= crowded:
+				turns, run = (p.turns+1)/2, longer*p.run
 			}
 			for _, t := range p.transports {
 				for turn := 1; turn <= turns; turn++ {
