@@ -15,7 +15,7 @@ import (
 )
 
 // newcomers returns a server on a loop that runs, whose newConnection has what it finds taken by take, on the loop.
-func newcomers(t testing.TB, take func(l *loop.Loop, c *local.Socket)) (*local.Server, *loop.Loop) {
+func newcomers(t testing.TB, take func(l *loop.Loop, c *local.Socket)) *local.Server {
 	t.Helper()
 	g, l := oneLoop(t)
 	srv := new(local.Server)
@@ -23,14 +23,14 @@ func newcomers(t testing.TB, take func(l *loop.Loop, c *local.Socket)) (*local.S
 	srv.OnNewConnection(func() { take(l, srv.NextPendingConnection()) })
 	listenWith(t, srv)
 	runAgain(t, l)
-	return srv, l
+	return srv
 }
 
 // A loop begins to watch a connection when the callback that has taken it has returned. What the callback writes before that, and finds no room
 // for, is sent all the same, and nothing that the client says meanwhile is missed.
 func TestLoopNewcomerWritesMoreThanFits(t *testing.T) {
 	said := make(chan string, 1)
-	srv, _ := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
+	srv := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		c.OnReadyRead(func() {
 			b := make([]byte, 100)
@@ -56,7 +56,7 @@ func TestLoopNewcomerWritesMoreThanFits(t *testing.T) {
 // A callback may wait for what it has just taken.
 func TestLoopNewcomerIsWaitedFor(t *testing.T) {
 	said := make(chan string, 1)
-	srv, _ := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
+	srv := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		if err := c.WaitForReadyRead(sockettest.Long()); err != nil {
 			t.Error(err)
@@ -77,7 +77,7 @@ func TestLoopNewcomerIsWaitedFor(t *testing.T) {
 func TestLoopNewcomerThatIsAnotherSoon(t *testing.T) {
 	second := listen(t)
 	said := make(chan string, 1)
-	srv, _ := newcomers(t, func(l *loop.Loop, c *local.Socket) {
+	srv := newcomers(t, func(l *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		c.Abort()
 		c.OnReadyRead(func() {
@@ -103,7 +103,7 @@ func TestLoopNewcomerThatIsAnotherSoon(t *testing.T) {
 // One that the loop cannot watch, because its descriptor is registered there already, fails, and says why.
 func TestLoopNewcomerThatCannotBeWatched(t *testing.T) {
 	failed, gone := make(chan error, 1), make(chan struct{})
-	srv, _ := newcomers(t, func(l *loop.Loop, c *local.Socket) {
+	srv := newcomers(t, func(l *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		fd, _ := c.SocketDescriptor().Fd()
 		if _, err := l.Register(fd, loop.Readable, deaf{}); err != nil {
@@ -128,7 +128,7 @@ func (deaf) Ready(loop.Events) {}
 // A callback that does not return leaves what it has taken to the loop's next run.
 func TestLoopNewcomerOfACallbackThatDoesNotReturn(t *testing.T) {
 	said := make(chan string, 1)
-	srv, _ := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
+	srv := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		c.OnReadyRead(func() {
 			b := make([]byte, 100)
