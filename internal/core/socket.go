@@ -466,7 +466,8 @@ func (s *Socket) held() bool { return s.fd != 0 && s.t == nil }
 // Pending returns the descriptor of a connection that Hold has kept and nobody has taken yet.
 func (s *Socket) Pending() int { return int(s.fd - 1) }
 
-// Take attaches a connection that Hold has kept: to the loop of home, or, if that is nil, to the runtime's poller.
+// Take attaches a connection that Hold has kept: to the loop of home, in whose own callbacks it is a newcomer first, or, if home is nil, to the
+// runtime's poller.
 func (s *Socket) Take(home *Home) error {
 	s.mu.Lock()
 	err := s.takeHeld(home)
