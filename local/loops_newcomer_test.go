@@ -2,7 +2,6 @@ package local_test
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"runtime"
 	"testing"
@@ -26,18 +25,33 @@ func newcomers(t testing.TB, take func(l *loop.Loop, c *local.Socket)) *local.Se
 	return srv
 }
 
+// hear has each read of c, on the loop, sent to said.
+func hear(c *local.Socket, said chan<- string) {
+	c.OnReadyRead(func() {
+		b := make([]byte, 100)
+		if n, _ := c.ReadAvailable(b); n > 0 {
+			said <- string(b[:n])
+		}
+	})
+}
+
+// sayHello has c say hello, and waits until that has come to said.
+func sayHello(t testing.TB, c *local.Socket, said <-chan string) {
+	t.Helper()
+	_, err := c.Write([]byte("hello"))
+	must(t, err)
+	if got := sockettest.Done(t, "what was said has come", said); got != "hello" {
+		t.Errorf("%q has come, want hello", got)
+	}
+}
+
 // A loop begins to watch a connection when the callback that has taken it has returned. What the callback writes before that, and finds no room
 // for, is sent all the same, and nothing that the client says meanwhile is missed.
 func TestLoopNewcomerWritesMoreThanFits(t *testing.T) {
 	said := make(chan string, 1)
 	srv := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
-		c.OnReadyRead(func() {
-			b := make([]byte, 100)
-			if n, _ := c.ReadAvailable(b); n > 0 {
-				said <- string(b[:n])
-			}
-		})
+		hear(c, said)
 		c.WriteBuffered(bytes.Repeat([]byte("x"), large))
 		c.Flush()
 	})
@@ -46,11 +60,7 @@ func TestLoopNewcomerWritesMoreThanFits(t *testing.T) {
 	if n, err := io.CopyN(io.Discard, c, large); err != nil {
 		t.Errorf("%d bytes have come, and then %v; want %d", n, err, large)
 	}
-	_, err := c.Write([]byte("hello"))
-	must(t, err)
-	if got := sockettest.Done(t, "what the client says is told", said); got != "hello" {
-		t.Errorf("told of %q, want hello", got)
-	}
+	sayHello(t, c, said)
 }
 
 // A callback may wait for what it has just taken.
@@ -65,39 +75,21 @@ func TestLoopNewcomerIsWaitedFor(t *testing.T) {
 		n, _ := c.ReadAvailable(b)
 		said <- string(b[:n])
 	})
-	c := dial(t, srv)
-	_, err := c.Write([]byte("hello"))
-	must(t, err)
-	if got := sockettest.Done(t, "the wait ends", said); got != "hello" {
-		t.Errorf("the callback reads %q, want hello", got)
-	}
+	sayHello(t, dial(t, srv), said)
 }
 
-// One that has gone before it is watched is as good as any other: it may be given away, or connect anew.
+// One that has gone before it is watched is as good as any other socket: it may connect anew.
 func TestLoopNewcomerThatIsAnotherSoon(t *testing.T) {
 	second := listen(t)
 	said := make(chan string, 1)
 	srv := newcomers(t, func(l *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
 		c.Abort()
-		c.OnReadyRead(func() {
-			b := make([]byte, 100)
-			if n, _ := c.ReadAvailable(b); n > 0 {
-				said <- string(b[:n])
-			}
-		})
+		hear(c, said)
 		must(t, c.ConnectToServer(second.FullServerName(), sock.ReadWrite))
 	})
-	c := dial(t, srv)
-	must(t, c.SetReadDeadline(time.Now().Add(sockettest.Long())))
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
-		t.Errorf("the first client reads %v; want the end", err)
-	}
-	_, err := next(t, second).Write([]byte("hello"))
-	must(t, err)
-	if got := sockettest.Done(t, "what the second server says is told", said); got != "hello" {
-		t.Errorf("told of %q, want hello", got)
-	}
+	wantEnd(t, dial(t, srv))
+	sayHello(t, next(t, second), said)
 }
 
 // One that the loop cannot watch, because its descriptor is registered there already, fails, and says why.
@@ -115,10 +107,7 @@ func TestLoopNewcomerThatCannotBeWatched(t *testing.T) {
 	c := dial(t, srv)
 	wantIs(t, "the error", sockettest.Done(t, "the error is told", failed), sock.OperationError)
 	sockettest.Done(t, "the end is told", gone)
-	must(t, c.SetReadDeadline(time.Now().Add(sockettest.Long())))
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
-		t.Errorf("the client reads %v; want the end", err)
-	}
+	wantEnd(t, c)
 }
 
 type deaf struct{}
@@ -130,18 +119,8 @@ func TestLoopNewcomerOfACallbackThatDoesNotReturn(t *testing.T) {
 	said := make(chan string, 1)
 	srv := newcomers(t, func(_ *loop.Loop, c *local.Socket) {
 		closeLater(t, c)
-		c.OnReadyRead(func() {
-			b := make([]byte, 100)
-			if n, _ := c.ReadAvailable(b); n > 0 {
-				said <- string(b[:n])
-			}
-		})
+		hear(c, said)
 		runtime.Goexit()
 	})
-	c := dial(t, srv)
-	_, err := c.Write([]byte("hello"))
-	must(t, err)
-	if got := sockettest.Done(t, "what the client says is told", said); got != "hello" {
-		t.Errorf("told of %q, want hello", got)
-	}
+	sayHello(t, dial(t, srv), said)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -123,6 +124,15 @@ const (
 	large = 3 << 20 // more than the system's buffers hold
 	small = 20 * time.Millisecond
 )
+
+// wantEnd fails the test unless the peer of c has ended the connection, without a byte, or does so soon.
+func wantEnd(t testing.TB, c *local.Socket) {
+	t.Helper()
+	must(t, c.SetReadDeadline(time.Now().Add(sockettest.Long())))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, sock.RemoteHostClosedError) {
+		t.Errorf("the client reads %v; want the end", err)
+	}
+}
 
 // must fails the test if there is an error.
 func must(t testing.TB, err error) {

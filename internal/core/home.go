@@ -158,8 +158,8 @@ func (s *Socket) SetHome(op string, home *Home) error {
 
 // register has the loop watch a connected socket, which changes nothing of it. mu held, without which the loop finds nothing there, until settle;
 // after an error fd is still the caller's.
-func (s *Socket) register(fd int) (loop.Registration, error) {
-	return s.home.loop.Register(uintptr(fd), loop.Readable, s)
+func (s *Socket) register(fd int, on loop.Events) (loop.Registration, error) {
+	return s.home.loop.Register(uintptr(fd), on, s)
 }
 
 // Newcomers are connections that a callback has taken, and that the loop does not watch yet: it does when the callback has returned. Many have ended
@@ -193,7 +193,7 @@ func (h *Home) watchNewcomers() {
 		s.mu.Lock()
 		if s.home == h && s.t != nil && s.watch == (loop.Registration{}) {
 			var err error
-			if s.watch, err = h.loop.Register(uintptr(s.fd-1), s.asked, s); err != nil {
+			if s.watch, err = s.register(int(s.fd-1), s.asked); err != nil {
 				s.peerEnded("watch", err)
 			}
 		}

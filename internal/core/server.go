@@ -130,7 +130,7 @@ func (s *Server[T]) Init(hooks *Hooks[T]) {
 		return
 	}
 	s.mu.Lock()
-	if s.hooks == nil {
+	if !s.ready.Load() {
 		s.hooks = hooks
 		s.gate.init(&s.mu)
 		s.ready.Store(true)

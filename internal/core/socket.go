@@ -255,7 +255,7 @@ func (s *Socket) attachAfter(begin func(), t Transport) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.register(fd)
+	r, err := s.register(fd, loop.Readable)
 	switch {
 	case err == nil:
 		begin()
@@ -497,7 +497,7 @@ func (s *Socket) takeHeld(home *Home) error {
 			home.welcome(s)
 			return nil
 		}
-		r, err := s.register(fd)
+		r, err := s.register(fd, loop.Readable)
 		if err != nil {
 			return s.newError("accept", sock.CodeOf(err), err)
 		}
