@@ -19,6 +19,8 @@ type doubts struct {
 	round uint32  // counts the ticks, from firstRound, and marks the young in the table
 	asked int     // how many of old were asked about
 	found int     // of how many there was something
+	alone int     // how many events have ended a sleep alone
+	often bool    // many have in the round before
 
 	timer    *time.Timer
 	patience time.Duration
@@ -56,8 +58,9 @@ const (
 	// mostBehind is at how many ticks a loop may not have caught up with the poller before it asks all the same. What it would find is likely to
 	// be what the poller is going to tell of.
 	mostBehind = 16
-	// fewDoubts is how many there is always room for, and how many may be asked about in vain.
+	// fewDoubts is how many there is always room for, how many may be asked about in vain, and how many of lone events make a waking worth while.
 	fewDoubts = 64
+	seldom    = 256
 )
 
 // Doubt has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if there is something to read at its
@@ -89,8 +92,15 @@ func (l *Loop) doubt(r Registration, fd uintptr) {
 }
 
 // DoubtPays reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until one event came, which is being
-// handled, for then it may have nothing else to do for long, and would be woken for the doubt. It is called on the loop's goroutine.
-func (l *Loop) DoubtPays() bool { return !l.lone }
+// handled, for then it may have nothing else to do for long, and would be woken for the doubt. Unless such events come so often that one waking
+// serves many of them; to find that out, a few are doubted all the same. It is called on the loop's goroutine.
+func (l *Loop) DoubtPays() bool {
+	if !l.lone {
+		return true
+	}
+	l.doubts.alone++
+	return l.doubts.often || l.doubts.alone%seldom == 0
+}
 
 // Sampling reports whether who doubts should also find out at once this time: so it is in one round of 16, so that who always leaves something
 // is found out. It is called on the loop's goroutine.
@@ -147,6 +157,7 @@ func (d *doubts) age() {
 	}
 	d.asked, d.found = 0, 0
 	d.caughtUp, d.behind = false, 0
+	d.often, d.alone = d.alone >= fewDoubts, 0
 	if d.round++; d.round == 0 {
 		d.round = firstRound
 	}

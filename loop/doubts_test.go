@@ -109,3 +109,38 @@ func TestDoubtsEndWithTheRegistration(t *testing.T) {
 		}
 	})
 }
+
+// Whoever hears of little is not woken for doubts, but for a few. Whoever hears much is, though each time a sleep has ended with one event.
+func TestDoubtsPayIfMuchIsHeard(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		pay := func(events int) (n int) {
+			for range events {
+				if l.DoubtPays() {
+					n++
+				}
+			}
+			return n
+		}
+		if pay(10) != 10 {
+			t.Error("doubts do not pay though the loop has not slept")
+		}
+		l.Lone()
+		if n := pay(1000); n < 1 || n > 10 {
+			t.Errorf("in a first round %d of 1000 doubts pay, want a few", n)
+		}
+		for _, events := range []int{1000, 100} {
+			l.NextRound()
+			if n := pay(events); n != events {
+				t.Errorf("after a round of much %d of %d doubts pay, want all", n, events)
+			}
+		}
+		pay(1)
+		for range 2 { // at the end of the first it was much
+			l.NextRound()
+			pay(1)
+		}
+		if n := pay(10); n != 0 {
+			t.Errorf("after a round of little %d of 10 doubts pay, want none", n)
+		}
+	})
+}

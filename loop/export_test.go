@@ -4,3 +4,9 @@ import "anteroom/internal/poll"
 
 // NewPortable returns a loop that does what loops do where there is nothing better than poll(2).
 func NewPortable() (*Loop, error) { return newLoop(poll.OpenPortable) }
+
+// Lone has the loop take what it does now for what it does because of an event that has ended a sleep alone.
+func (l *Loop) Lone() { l.lone = true }
+
+// NextRound ends a round of doubts.
+func (l *Loop) NextRound() { l.doubts.age() }
