@@ -27,6 +27,7 @@ type Loop struct {
 	closed    atomic.Bool
 	news      atomic.Bool  // somebody has added or changed what the loop has not looked at: it must not sleep
 	asleep    atomic.Bool  // it sleeps, or is about to, and must be woken
+	company   atomic.Bool  // another goroutine was seen to work with it
 	due       atomic.Int64 // when the first timer is, by the clock; never if there is none
 
 	mu     sync.Mutex
@@ -48,11 +49,12 @@ type Loop struct {
 	found   [poll.Batch]poll.Found[Handler] // what ready's tokens stood for when over was how many had ended
 	over    uint64
 	current uint64 // the token of the event that is being handled, or was last
-	mark    uint32 // what its mark was
+	mark    uint32 // its mark
 	doubts  doubts
 	posts   []func() // what is to be run, from next
 	next    int
 	work    int  // what was done since other goroutines had their turn
+	alert   int  // for how many sleeps more it is sure of company
 	dry     int  // how many more looks have found nothing than something, and more above driest
 	lone    bool // it has slept until one event came, which is at hand
 }
@@ -63,6 +65,8 @@ const (
 	// untilYield is how much work is done before other goroutines have their turn. It keeps a goroutine that sleeps a millisecond from
 	// being late by tens, and the runtime from taking the processor away at every sleep because it has never been given back.
 	untilYield = 512
+	// untilAlone is how many sleeps after company was seen the loop takes for granted that it has none.
+	untilAlone = 64
 	// Before it sleeps the loop looks whether it has to, unless driest more such looks have found nothing than something; then each reconsider-th
 	// time only, until there is something to find, or plenty after a sleep.
 	driest     = 4
@@ -192,10 +196,17 @@ func (l *Loop) look() (slept bool, err error) {
 		}
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
-	// in the system and keeps the processor. Twice, because each 61st time the scheduler looks first where this goroutine stands: at one
-	// processor every 61st such goroutine would wait for 200 µs.
+	// in the system and keeps the processor. In company twice, because each 61st time the scheduler looks first where this goroutine stands: at
+	// one processor every 61st such goroutine would wait for 200 µs.
 	l.yield()
-	l.yield()
+	if l.company.Load() {
+		l.company.Store(false)
+		l.alert = untilAlone
+	}
+	if l.alert > 0 {
+		l.alert--
+		l.yield()
+	}
 	timeout := l.untilDue()
 	if timeout == 0 { // descriptors have their turn all the same
 		l.end, err = l.poller.Poll(l.ready[:])
@@ -254,6 +265,7 @@ func (l *Loop) Post(f func()) {
 	l.mu.Lock()
 	l.posted = append(l.posted, f)
 	l.mu.Unlock()
+	l.InCompany()
 	l.nudge()
 }
 
@@ -294,6 +306,14 @@ func (l *Loop) Running() bool { return l.goroutine.Load() != 0 }
 // Qt: QThread::isCurrentThread
 func (l *Loop) OnLoop() bool {
 	return l.goroutine.Load() == goroutine.ID() // which is never 0
+}
+
+// InCompany lets the loop know that another goroutine works with it, and may be waiting to go on: then it sees to it, before it sleeps, that all
+// that can go on do. Who posts is company anyway.
+func (l *Loop) InCompany() {
+	if !l.company.Load() {
+		l.company.Store(true)
+	}
 }
 
 // InTurn returns how many events the turn that is under way handles, those that it has handled already among them. It is called on the loop's

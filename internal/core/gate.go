@@ -225,6 +225,9 @@ func (g *gate) ready(uintptr) bool {
 func (g *gate) lookAgain() {
 	g.looks++
 	if g.followers > 0 {
+		if g.loop != nil {
+			g.loop.InCompany()
+		}
 		g.cond.Broadcast()
 	}
 }
