@@ -75,6 +75,9 @@ func (l *Loop) Doubt(r Registration, fd uintptr) {
 
 func (l *Loop) doubt(r Registration, fd uintptr) {
 	d := &l.doubts
+	if r.token == l.current {
+		l.mark = d.round
+	}
 	if l.handlers.Mark(r.token, d.round) == d.round {
 		return
 	}

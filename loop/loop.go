@@ -48,8 +48,9 @@ type Loop struct {
 	at, end int                             // what of ready is to be handled
 	found   [poll.Batch]poll.Found[Handler] // what ready's tokens stood for when over was how many had ended
 	over    uint64
-	current uint64 // the token of the event that is being handled, or was last
-	mark    uint32 // its mark
+	current uint64  // the token of the event that is being handled, or was last
+	mark    uint32  // its mark
+	sole    Handler // what it stood for, if the turn before had no other event
 	doubts  doubts
 	posts   []func() // what is to be run, from next
 	next    int
@@ -132,7 +133,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // ran notes that the loop does not run any more.
 func (l *Loop) ran() {
-	l.found, l.over = [poll.Batch]poll.Found[Handler]{}, stale // after a panic there is some left, which nobody else may need
+	l.found, l.sole, l.over = [poll.Batch]poll.Found[Handler]{}, nil, stale // after a panic there is some left, which nobody else may need
 	l.goroutine.Store(0)
 	if l.closed.Load() { // while it ran: who has closed it has left this to us
 		l.shut()
@@ -148,7 +149,7 @@ func (l *Loop) turn() error {
 		if slept, err = l.look(); err != nil {
 			return err
 		}
-		l.over = l.handlers.GetAll(l.ready[:l.end], l.found[:])
+		l.find()
 	}
 	l.work += 1 + l.end - l.at
 	for l.at < l.end {
@@ -174,6 +175,18 @@ func (l *Loop) turn() error {
 		l.yield()
 	}
 	return nil
+}
+
+// find looks up what the events that are ready stand for. If there is one, and it stands for what the one before it stood for, then that is known.
+func (l *Loop) find() {
+	if l.end == 1 && l.sole != nil && l.ready[0].Token == l.current && l.handlers.Over() == l.over {
+		l.found[0] = poll.Found[Handler]{H: l.sole, Mark: l.mark}
+		return
+	}
+	l.over = l.handlers.GetAll(l.ready[:l.end], l.found[:])
+	if l.sole = nil; l.end == 1 {
+		l.sole = l.found[0].H
+	}
 }
 
 // look asks what descriptors are ready, and waits for them if there is nothing else to do. It reports whether it has waited.
@@ -212,6 +225,9 @@ func (l *Loop) look() (slept bool, err error) {
 		l.end, err = l.poller.Poll(l.ready[:])
 		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		return false, err
+	}
+	if l.handlers.Over() != l.over {
+		l.sole = nil // which may have been the last to know it
 	}
 	l.asleep.Store(true)
 	if !l.news.Load() {

@@ -387,6 +387,62 @@ func TestUnregisteredHandlersAreForgotten(t *testing.T) {
 	})
 }
 
+// A handler that is told of one event after the other, alone, is told of no other's, and of none when its registration has ended, also if the
+// descriptor is another's by now; and then it is nobody's.
+func TestHandlersThatAreAlone(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		ours, others := socketPair(t), socketPair(t)
+		told := make(chan string, 1)
+		start(t, l)
+		register := func(name string, fds [2]int) (loop.Registration, weak.Pointer[named]) {
+			h := &named{name, fds[0], told}
+			r, err := l.Register(uintptr(fds[0]), loop.Readable, h)
+			must(t, err)
+			return r, weak.Make(h)
+		}
+		hear := func(fds [2]int, want string) {
+			t.Helper()
+			for range 3 {
+				unix.Write(fds[1], []byte("x"))
+				if got := sockettest.Done(t, "it is told", told); got != want {
+					t.Fatalf("%s is told, want %s", got, want)
+				}
+			}
+		}
+		other, _ := register("the other", others)
+		first, kept := register("the first", ours)
+		hear(ours, "the first")
+		hear(others, "the other")
+		hear(ours, "the first")
+		l.Unregister(first, uintptr(ours[0]), true)
+		second, _ := register("the second", ours)
+		hear(ours, "the second")
+		on(t, l, func() { l.Unregister(second, uintptr(ours[0]), true) })
+		third, last := register("the third", ours)
+		hear(ours, "the third")
+		on(t, l, func() { l.Unregister(third, uintptr(ours[0]), true) })
+		on(t, l, func() {})
+		on(t, l, func() {})
+		runtime.GC()
+		if kept.Value() != nil || last.Value() != nil {
+			t.Errorf("the first handler is still held: %v; the last one: %v; want false", kept.Value() != nil, last.Value() != nil)
+		}
+		l.Unregister(other, uintptr(others[0]), true)
+	})
+}
+
+type named struct {
+	name string
+	fd   int
+	told chan string
+}
+
+func (h *named) Ready(loop.Events) {
+	if n, _ := unix.Read(h.fd, make([]byte, 1)); n > 0 {
+		h.told <- h.name
+	}
+}
+
 // A panicking handler has a pointer, so that it is no tiny object that shares its memory with others.
 type panicking struct{ t *testing.T }
 
