@@ -26,14 +26,15 @@ Usage: go run . [FLAG…]     in the directory bench
 
       --quick              fewer measures and rounds: two minutes
       --rounds N           how many rounds of all measures (5; quick: 3)
-      --turns N            how many turns each server has at a measure in a round
-                           (5; quick: 1)
+      --turns N            how many turns a server has at a measure in a round
+                           (11; quick: 1); those that no bar compares have a
+                           third of them
       --only MEASURES      of pp1,echo10,echo100,echo1000,echo10000,sparse,
                            stream,stream1,push64,conn,connreq,idle
       --servers NAMES      of c-epoll,c-level,go-net,anteroom-loop,
                            loop-callbacks,anteroom,netpoll,gnet,qt,node
       --transport NAMES    of unix,tcp
-      --run DURATION       how long to measure in each turn (120ms)
+      --run DURATION       how long to measure in each turn (100ms)
       --idle N             idle connections whose memory is measured (18000;
                            quick: 5000)
       --json FILE          keep all that was found
@@ -179,12 +180,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			o.command += " --" + g.Name + " " + g.Value.String()
 		}
 	})
-	rounds, turns, idle := 5, 5, 18000
+	rounds, turns, idle := 5, 11, 18000
 	if o.quick {
 		rounds, turns, idle = 3, 1, 5000
 	}
 	o.rounds, o.turns, o.idle = cmp.Or(o.rounds, rounds), cmp.Or(o.turns, turns), cmp.Or(o.idle, idle)
-	o.run = cmp.Or(o.run, 120*time.Millisecond)
+	o.run = cmp.Or(o.run, 100*time.Millisecond)
 	return o, nil
 }
 

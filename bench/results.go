@@ -140,9 +140,22 @@ func (r *Results) figure(transport, measure, server string, k kind) stat {
 	return summarize(v)
 }
 
-// ratio sums up the same-round ratios of two servers' figures.
+// ratio sums up the same-turn ratios of two servers' figures.
 func (r *Results) ratio(transport, measure, server, base string, k kind) stat {
-	return ratios(r.rounds(transport, measure, server, k), r.rounds(transport, measure, base, k))
+	return ratios(r.byTurn(transport, measure, server, k), r.byTurn(transport, measure, base, k))
+}
+
+// byTurn returns a figure of a server at a measure, by turn: the median of all that the turn gave.
+func (r *Results) byTurn(transport, measure, server string, k kind) map[turn]float64 {
+	by := make(map[turn]float64)
+	for _, run := range r.Runs {
+		if run.Transport == transport && run.Measure == measure && run.Server == server {
+			if s := summarize(run.samples(k)); s.ok() {
+				by[turn{run.Round, run.Turn}] = s.median
+			}
+		}
+	}
+	return by
 }
 
 // transports returns the transports that were measured, in the order of the tables.

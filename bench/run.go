@@ -47,6 +47,8 @@ const (
 	// crowded is how many connections take longer to make than to measure: then a round has about half as many turns, of longer times as long.
 	crowded = 10000
 	longer  = 3
+	// rarely is how many turns pass for each that a server has which no bar compares.
+	rarely = 3
 	// leastSlice is how long a part of a turn is that is measured by itself: short enough for most to pass undisturbed.
 	leastSlice = 20 * time.Millisecond
 	// perBusy is how long it is at least for each connection that is busy: several times what an echo takes.
@@ -60,8 +62,8 @@ func (s step) slice() time.Duration {
 	return min(max(leastSlice, time.Duration(cmp.Or(s.measure.active, s.measure.conns))*perBusy, s.run/mostSlices), s.run)
 }
 
-// steps returns the plan's runs in order: within a round, at each measure, the servers take turns. What another program takes away for some
-// seconds, and where in memory a process happens to lie, falls upon all of them.
+// steps returns the plan's runs in order: within a round, at each measure, the servers take turns, each second time in the opposite order. What
+// another program takes away for some seconds, and where in memory a process happens to lie, falls upon all of them.
 func (p *plan) steps() []step {
 	var all []step
 	for round := 1; round <= p.rounds; round++ {
@@ -73,12 +75,16 @@ func (p *plan) steps() []step {
 			case m.load == "idle":
 				turns = 1
 			case m.conns >= crowded:
-				turns, run = (p.turns+1)/2, longer*p.run
+				turns, run = max(1, p.turns/2), longer*p.run
 			}
 			for _, t := range p.transports {
 				for turn := 1; turn <= turns; turn++ {
-					for _, s := range p.servers {
-						if s.only == "" || s.only == m.name {
+					for i := range p.servers {
+						s := p.servers[i]
+						if turn%2 == 0 {
+							s = p.servers[len(p.servers)-1-i]
+						}
+						if (s.only == "" || s.only == m.name) && (!s.rare || turn%rarely == 1) {
 							all = append(all, step{round, turn, run, m, t, s})
 						}
 					}

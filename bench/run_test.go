@@ -103,8 +103,8 @@ func TestInterruptedRunEndsAndLeavesNothing(t *testing.T) {
 }
 
 func TestServersTakeTurns(t *testing.T) {
-	p := plan{transports: []string{"unix"}, rounds: 2, turns: 3, idleRounds: 1,
-		servers: []server{{name: "a"}, {name: "b"}, {name: "c", only: "idle"}}}
+	p := plan{transports: []string{"unix"}, rounds: 2, turns: 4, idleRounds: 1,
+		servers: []server{{name: "a"}, {name: "b"}, {name: "c", only: "idle"}, {name: "d", rare: true}}}
 	for _, name := range []string{"pp1", "sparse", "idle"} {
 		m, _ := findMeasure(name)
 		p.measures = append(p.measures, m)
@@ -113,8 +113,8 @@ func TestServersTakeTurns(t *testing.T) {
 	for _, s := range p.steps() {
 		got = append(got, s.measure.name+" "+s.server.name)
 	}
-	want := []string{"pp1 a", "pp1 b", "pp1 a", "pp1 b", "pp1 a", "pp1 b", "sparse a", "sparse b", "sparse a", "sparse b", "idle a", "idle b", "idle c",
-		"pp1 a", "pp1 b", "pp1 a", "pp1 b", "pp1 a", "pp1 b", "sparse a", "sparse b", "sparse a", "sparse b"}
+	want := strings.Split("pp1 a,pp1 b,pp1 d,pp1 b,pp1 a,pp1 a,pp1 b,pp1 d,pp1 b,pp1 a,sparse a,sparse b,sparse d,sparse b,sparse a,idle a,idle b,idle c,idle d,"+
+		"pp1 a,pp1 b,pp1 d,pp1 b,pp1 a,pp1 a,pp1 b,pp1 d,pp1 b,pp1 a,sparse a,sparse b,sparse d,sparse b,sparse a", ",")
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -14,6 +14,7 @@ type server struct {
 	name  string
 	args  []string // after address and mode
 	only  string   // if not empty, the only measure that it takes part in
+	rare  bool     // no bar compares it: it has each third turn only
 	idle  int      // if not 0, with how many idle connections its memory is measured at most
 	heap  bool     // it answers SIGUSR1 with what is in use
 	build func(ctx context.Context, b *builder, name string) (argv []string, version string, err error)
@@ -25,15 +26,15 @@ type server struct {
 func servers() []server {
 	return []server{
 		{name: "c-epoll", build: buildC},
-		{name: "c-level", args: []string{"level"}, build: buildCLevel},
+		{name: "c-level", args: []string{"level"}, rare: true, build: buildCLevel},
 		{name: "go-net", heap: true, build: buildGo("")},
 		{name: "anteroom-loop", heap: true, build: buildGo("")},
 		{name: "loop-callbacks", args: []string{"callbacks"}, only: "idle", heap: true, build: buildLoopCallbacks},
 		{name: "anteroom", heap: true, build: buildGo("")},
-		{name: "netpoll", heap: true, build: buildGo("github.com/cloudwego/netpoll")},
-		{name: "gnet", heap: true, build: buildGo("github.com/panjf2000/gnet/v2")},
-		{name: "qt", idle: 5000, build: buildQt},
-		{name: "node", build: findNode},
+		{name: "netpoll", heap: true, rare: true, build: buildGo("github.com/cloudwego/netpoll")},
+		{name: "gnet", heap: true, rare: true, build: buildGo("github.com/panjf2000/gnet/v2")},
+		{name: "qt", idle: 5000, rare: true, build: buildQt},
+		{name: "node", rare: true, build: findNode},
 	}
 }
 

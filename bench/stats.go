@@ -32,13 +32,22 @@ func summarize(values []float64) stat {
 	return stat{median: m, min: v[0], max: v[len(v)-1], n: len(v)}
 }
 
-// ratios sums up the quotients of what one round gave for both.
-func ratios(of, base map[int]float64) stat {
-	var q []float64
-	for round, x := range of {
-		if y, ok := base[round]; ok && y > 0 {
-			q = append(q, x/y)
+// A turn is one of a round's turns.
+type turn struct{ round, number int }
+
+// ratios sums up the rounds' ratios, each of which is the median of the quotients of what one of its turns gave for both.
+func ratios(of, base map[turn]float64) stat {
+	quotients := make(map[int][]float64)
+	for t, x := range of {
+		if y, ok := base[t]; ok && y > 0 {
+			quotients[t.round] = append(quotients[t.round], x/y)
 		}
 	}
-	return summarize(q)
+	var medians []float64
+	for _, q := range quotients {
+		if s := summarize(q); s.ok() {
+			medians = append(medians, s.median)
+		}
+	}
+	return summarize(medians)
 }

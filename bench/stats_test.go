@@ -31,14 +31,14 @@ func TestSummarizeLeavesItsArgumentAlone(t *testing.T) {
 	}
 }
 
-// The ratio is the median of the rounds' ratios, and not the ratio of medians.
-func TestRatiosAreOfOneRound(t *testing.T) {
-	of := map[int]float64{1: 10, 2: 200, 3: 36, 5: 1}
-	base := map[int]float64{1: 10, 2: 100, 3: 12, 4: 1, 6: 0}
+// The ratio is the median of the rounds' ratios, and theirs of their turns', and not a ratio of medians.
+func TestRatiosAreOfOneTurn(t *testing.T) {
+	of := map[turn]float64{{1, 1}: 10, {2, 1}: 200, {2, 2}: 3, {2, 3}: 50, {3, 1}: 36, {3, 2}: 1, {5, 1}: 1}
+	base := map[turn]float64{{1, 1}: 10, {2, 1}: 50, {2, 2}: 3, {2, 3}: 25, {3, 1}: 12, {3, 3}: 1, {4, 1}: 1, {6, 1}: 0}
 	if got, want := ratios(of, base), (stat{2, 1, 3, 3}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got := ratios(map[int]float64{1: 5}, map[int]float64{1: 0}); got.ok() {
+	if got := ratios(map[turn]float64{{1, 1}: 5}, map[turn]float64{{1, 1}: 0}); got.ok() {
 		t.Errorf("a ratio to nothing is %+v", got)
 	}
 }

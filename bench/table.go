@@ -169,7 +169,7 @@ func (r *Results) ratioTable(transport string) table {
 	pairs := [][2]string{{"anteroom-loop", "c-epoll"}, {"anteroom-loop", "c-level"}, {"anteroom-loop", "go-net"}, {"anteroom", "go-net"}}
 	t := table{
 		title: "Server CPU of anteroom, as a ratio, " + transportName(transport),
-		note:  "Below 1, anteroom needs less. Medians (and ranges) of the ratios within one round.",
+		note:  "Below 1, anteroom needs less. Medians (and ranges) of the rounds' ratios, each the median of its turns' ratios.",
 		head:  []string{"measure"},
 	}
 	for _, p := range pairs {
@@ -274,7 +274,7 @@ func (r *Results) about() []string {
 	}
 	lines := []string{
 		fmt.Sprintf("%s, `%s`, commit %s", r.Start.UTC().Format("2006-01-02 15:04 UTC"), r.Command, commit),
-		fmt.Sprintf("rounds: %d; at each measure each server has %d turns of %d ms%s, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, slices, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
+		fmt.Sprintf("rounds: %d; at each measure a server has %d turns of %d ms%s, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, slices, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
 		fmt.Sprintf("Linux %s, %s, %d cores (server on %d, client on %d); a system call takes %.0f ns; load average %s before, %s after; %.1f %% stolen by other machines",
 			m.Kernel, m.CPU, m.Cores, m.Server, m.Client, m.Syscall, m.LoadStart, m.LoadEnd, m.Steal),
 	}
