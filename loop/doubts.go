@@ -68,10 +68,13 @@ const (
 // seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few nanoseconds. It is called on the
 // loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
-	if r.token != l.current || l.mark != l.doubts.round {
+	if !l.isYoung(r) {
 		l.doubt(r, fd)
 	} // else it is known: this much the compiler puts where it is called
 }
+
+// isYoung reports whether r is known to be among the young.
+func (l *Loop) isYoung(r Registration) bool { return r.token == l.current && l.mark == l.doubts.round }
 
 func (l *Loop) doubt(r Registration, fd uintptr) {
 	d := &l.doubts
@@ -105,9 +108,11 @@ func (l *Loop) DoubtPays() bool {
 	return l.doubts.often || l.doubts.alone%seldom == 0
 }
 
-// Sampling reports whether who doubts should also find out at once this time: so it is in one round of 16, so that who always leaves something
-// is found out. It is called on the loop's goroutine.
-func (l *Loop) Sampling() bool { return l.doubts.round%sampledRound == 0 }
+// Samples reports whether who doubts should also find out at once this time: so it is until the first doubt in one round of 16, so that who always
+// leaves something is found out. It is called on the loop's goroutine.
+func (l *Loop) Samples(r Registration) bool {
+	return l.doubts.round%sampledRound == 0 && !l.isYoung(r)
+}
 
 // tick has the loop ask about doubts that have grown old.
 func (l *Loop) tick() {

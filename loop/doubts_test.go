@@ -144,3 +144,42 @@ func TestDoubtsPayIfMuchIsHeard(t *testing.T) {
 		}
 	})
 }
+
+// In one round of 16 who doubts also finds out at once, the first time.
+func TestDoubtsAreSampled(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		fds := socketPair(t)
+		type samples struct{ first, next bool }
+		told := make(chan samples, 1)
+		var r loop.Registration
+		r, err := l.Register(uintptr(fds[0]), loop.Readable, handlerFunc(func(loop.Events) {
+			if n, _ := unix.Read(fds[0], make([]byte, 1)); n <= 0 {
+				return
+			}
+			var s samples
+			s.first = l.Samples(r)
+			l.Doubt(r, uintptr(fds[0]))
+			s.next = l.Samples(r)
+			l.NextRound() // and not when the doubt has grown old
+			told <- s
+		}))
+		must(t, err)
+		start(t, l)
+		sampled, others := 0, 0
+		for sampled < 2 && others < 300 { // rounds end by themselves, too
+			unix.Write(fds[1], []byte("x"))
+			s := sockettest.Done(t, "it is told", told)
+			switch {
+			case s.next:
+				t.Error("what is doubted already is sampled")
+			case s.first:
+				sampled++
+			default:
+				others++
+			}
+		}
+		if sampled < 2 || others < 2 {
+			t.Errorf("%d first doubts are sampled and %d are not, want 2 and some", sampled, others)
+		}
+	})
+}

@@ -23,7 +23,7 @@ func (t *loopSide) Read(p []byte) (int, error) {
 	fd, h, here := int(t.Fd()), t.home, t.home.here()
 	doubtful := h.passes && here && t.trust == trusted && h.loop.DoubtPays()
 	switch {
-	case t.trust == wary, !h.passes, doubtful && !h.loop.Sampling():
+	case t.trust == wary, !h.passes, doubtful && !h.loop.Samples(t.watch):
 		n, errno = sysfd.Read(fd, p)
 		cut = t.trust == wary && errno == 0 && n > 0
 	default:

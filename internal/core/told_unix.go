@@ -78,7 +78,7 @@ func (s *Socket) ReadAvailable(p []byte) (int, error) {
 	s.mu.Lock()
 	if h := s.home; s.cb.due == telling && h != nil && s.flow == nil && s.trust == trusted && s.t != nil && s.state == sock.ConnectedState &&
 		s.mode != sock.WriteOnly && len(p) > 0 {
-		if h.here() && (!h.passes || h.loop.DoubtPays() && !h.loop.Sampling()) {
+		if h.here() && (!h.passes || h.loop.DoubtPays() && !h.loop.Samples(s.watch)) {
 			n, errno := sysfd.Read(int(s.fd-1), p)
 			if errno != 0 || n == 0 {
 				return s.readNothing(p, errno)
