@@ -325,7 +325,9 @@ func (l *Loop) OnLoop() bool {
 }
 
 // InCompany lets the loop know that another goroutine works with it, and may be waiting to go on: then it sees to it, before it sleeps, that all
-// that can go on do. Who posts is company anyway.
+// that can go on do. Post and the sockets of this module call it. A callback that hands something to a goroutine in another way, by a channel, may
+// call it, too: with GOMAXPROCS at 1, and where nothing else happens meanwhile, one such goroutine in 61 goes on milliseconds later without. It may
+// be called from any goroutine, and costs a nanosecond.
 func (l *Loop) InCompany() {
 	if !l.company.Load() {
 		l.company.Store(true)
