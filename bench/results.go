@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 )
@@ -114,13 +115,22 @@ func (r Run) samples(k kind) (all []float64) {
 	return all
 }
 
+// runsOf returns a server's turns at a measure.
+func (r *Results) runsOf(transport, measure, server string) iter.Seq[Run] {
+	return func(yield func(Run) bool) {
+		for _, run := range r.Runs {
+			if run.Transport == transport && run.Measure == measure && run.Server == server && !yield(run) {
+				return
+			}
+		}
+	}
+}
+
 // rounds returns a figure of a server at a measure, by round: the median of all that its turns gave there.
 func (r *Results) rounds(transport, measure, server string, k kind) map[int]float64 {
 	all := make(map[int][]float64)
-	for _, run := range r.Runs {
-		if run.Transport == transport && run.Measure == measure && run.Server == server {
-			all[run.Round] = append(all[run.Round], run.samples(k)...)
-		}
+	for run := range r.runsOf(transport, measure, server) {
+		all[run.Round] = append(all[run.Round], run.samples(k)...)
 	}
 	by := make(map[int]float64)
 	for round, v := range all {
@@ -148,11 +158,9 @@ func (r *Results) ratio(transport, measure, server, base string, k kind) stat {
 // byTurn returns a figure of a server at a measure, by turn: the median of all that the turn gave.
 func (r *Results) byTurn(transport, measure, server string, k kind) map[turn]float64 {
 	by := make(map[turn]float64)
-	for _, run := range r.Runs {
-		if run.Transport == transport && run.Measure == measure && run.Server == server {
-			if s := summarize(run.samples(k)); s.ok() {
-				by[turn{run.Round, run.Turn}] = s.median
-			}
+	for run := range r.runsOf(transport, measure, server) {
+		if s := summarize(run.samples(k)); s.ok() {
+			by[turn{run.Round, run.Turn}] = s.median
 		}
 	}
 	return by

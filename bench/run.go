@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,8 @@ func (s step) slice() time.Duration {
 // another program takes away for some seconds, and where in memory a process happens to lie, falls upon all of them.
 func (p *plan) steps() []step {
 	var all []step
+	order := [2][]server{slices.Clone(p.servers), p.servers} // of even turns, and of odd ones
+	slices.Reverse(order[0])
 	for round := 1; round <= p.rounds; round++ {
 		for _, m := range p.measures {
 			turns, run := p.turns, p.run
@@ -79,11 +82,7 @@ func (p *plan) steps() []step {
 			}
 			for _, t := range p.transports {
 				for turn := 1; turn <= turns; turn++ {
-					for i := range p.servers {
-						s := p.servers[i]
-						if turn%2 == 0 {
-							s = p.servers[len(p.servers)-1-i]
-						}
+					for _, s := range order[turn%2] {
 						if (s.only == "" || s.only == m.name) && (!s.rare || turn%rarely == 1) {
 							all = append(all, step{round, turn, run, m, t, s})
 						}

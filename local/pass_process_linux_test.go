@@ -34,6 +34,20 @@ func TestReceiveDescriptorsOfAnotherProgram(t *testing.T) {
 		}
 		must(t, unix.Sendmsg(x, []byte("abc"), unix.UnixRights(fds...), nil, 0))
 	}
+	wantAllWith := func(what string) {
+		t.Helper()
+		for _, n := range []int{1, local.MaxDescriptors} {
+			send(n)
+			_, ds, err := c.ReceiveDescriptors(make([]byte, 10))
+			if err != nil || len(ds) != n {
+				t.Errorf("with %s: %d descriptors, %v; want %d", what, len(ds), err, n)
+			}
+			for _, d := range ds {
+				d.Close()
+			}
+			check()
+		}
+	}
 	for _, n := range []int{local.MaxDescriptors + 1, 200, 253} {
 		send(n)
 		got, ds, err := c.ReceiveDescriptors(make([]byte, 10))
@@ -57,17 +71,7 @@ func TestReceiveDescriptorsOfAnotherProgram(t *testing.T) {
 	must(t, err)
 	must(t, rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }))
 	must(t, err)
-	for _, n := range []int{1, local.MaxDescriptors} {
-		send(n)
-		_, ds, err := c.ReceiveDescriptors(make([]byte, 10))
-		if err != nil || len(ds) != n {
-			t.Errorf("with credentials: %d descriptors, %v; want %d", len(ds), err, n)
-		}
-		for _, d := range ds {
-			d.Close()
-		}
-		check()
-	}
+	wantAllWith("credentials")
 	must(t, rc.Control(func(fd uintptr) {
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 0)
 		if err == nil {
@@ -78,17 +82,7 @@ func TestReceiveDescriptorsOfAnotherProgram(t *testing.T) {
 		t.Skip("no SO_PASSPIDFD: ", err)
 	}
 	// A pidfd that comes with every message is nobody's, and must not stay.
-	for _, n := range []int{1, local.MaxDescriptors} {
-		send(n)
-		_, ds, err := c.ReceiveDescriptors(make([]byte, 10))
-		if err != nil || len(ds) != n {
-			t.Errorf("with a pidfd: %d descriptors, %v; want %d", len(ds), err, n)
-		}
-		for _, d := range ds {
-			d.Close()
-		}
-		check()
-	}
+	wantAllWith("a pidfd")
 }
 
 // In a process that has no room for all of them, none stays.
