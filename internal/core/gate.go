@@ -224,10 +224,10 @@ func (g *gate) ready(uintptr) bool {
 // lookAgain makes the followers look again. mu held.
 func (g *gate) lookAgain() {
 	g.looks++
+	if g.loop != nil {
+		g.loop.InCompany() // it has no gates if only callbacks use it; a goroutine may also wait for what a callback tells it, and then write
+	}
 	if g.followers > 0 {
-		if g.loop != nil {
-			g.loop.InCompany()
-		}
 		g.cond.Broadcast()
 	}
 }
