@@ -391,6 +391,41 @@ func TestLoopIsExchangedByACallback(t *testing.T) {
 	}
 }
 
+// What the new loop writes while the callback that has moved the socket still runs is sent when that has returned, also if nothing else happens.
+func TestLoopWritesDuringACallbackElsewhere(t *testing.T) {
+	for name, first := range map[string]*loop.Loop{"from a loop": newLoop(t), "from none": nil} {
+		t.Run(name, func(t *testing.T) {
+			second := newLoop(t)
+			run(t, second)
+			if first != nil {
+				run(t, first)
+			}
+			srv := listen(t)
+			c, peer := loopPair(t, first)
+			moved, goOn := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			c.OnReadyRead(func() {
+				once.Do(func() {
+					c.Abort()
+					must(t, c.SetLoop(second))
+					must(t, c.ConnectToServer(srv.FullServerName(), sock.ReadWrite))
+					close(moved)
+					<-goOn
+				})
+			})
+			peer.Write([]byte("x"))
+			sockettest.Done(t, "the callback has moved its socket", moved)
+			peer = next(t, srv)
+			onLoop(t, second, func() { c.WriteBuffered([]byte("answer")) })
+			close(goOn)
+			peer.SetReadDeadline(time.Now().Add(sockettest.Long()))
+			if _, err := io.ReadFull(peer, make([]byte, 6)); err != nil {
+				t.Errorf("what the new loop has written is not sent: %v", err)
+			}
+		})
+	}
+}
+
 // What was posted to a loop before the socket was moved tells nothing there.
 func TestLoopIsExchangedWhileBusy(t *testing.T) {
 	first, second := newLoop(t), newLoop(t)

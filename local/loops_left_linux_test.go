@@ -99,6 +99,49 @@ func TestLoopBufferedAfterAPlainRead(t *testing.T) {
 	}
 }
 
+// Who reads just what was buffered is told of what the system still has.
+func TestLoopReadOfJustWhatIsBuffered(t *testing.T) {
+	for name, read := range map[string]func(c *local.Socket, n int) string{
+		"ReadAvailable": func(c *local.Socket, n int) string {
+			b := make([]byte, n)
+			n, _ = c.ReadAvailable(b)
+			return string(b[:n])
+		},
+		"Read": func(c *local.Socket, n int) string {
+			b := make([]byte, n)
+			n, _ = c.Read(b)
+			return string(b[:n])
+		},
+		"ReadLine": func(c *local.Socket, n int) string {
+			b, _ := c.ReadLine(n)
+			return string(b)
+		},
+		"Skip": func(c *local.Socket, n int) string {
+			b, _ := c.Peek(n)
+			skipped, _ := c.Skip(int64(len(b)))
+			return string(b[:skipped])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, peer := accepted(t, runLoops(t, 1), nil)
+			got := make(chan string, 10)
+			sizes := []int{1, 2} // of the three bytes that are buffered at first
+			c.OnReadyRead(func() {
+				n := 100
+				if len(sizes) == 2 {
+					c.Peek(3)
+				}
+				if len(sizes) > 0 {
+					n, sizes = sizes[0], sizes[1:]
+				}
+				got <- read(c, n)
+			})
+			peer.Write([]byte("0123456789"))
+			wantRead(t, got, "0123456789")
+		})
+	}
+}
+
 // What a callback buffers, an earlier one that waits for it is told of, whoever found the bytes first.
 func TestLoopBufferedByALaterCallback(t *testing.T) {
 	for _, elsewhere := range []bool{false, true} {

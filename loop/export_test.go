@@ -8,5 +8,8 @@ func NewPortable() (*Loop, error) { return newLoop(poll.OpenPortable) }
 // Lone has the loop take what it does now for what it does because of an event that has ended a sleep alone.
 func (l *Loop) Lone() { l.lone = true }
 
+// Asleep reports whether the loop sleeps, or is about to.
+func (l *Loop) Asleep() bool { return l.asleep.Load() }
+
 // NextRound ends a round of doubts.
 func (l *Loop) NextRound() { l.doubts.age() }

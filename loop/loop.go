@@ -25,10 +25,11 @@ type Loop struct {
 
 	goroutine atomic.Uintptr // the one that runs the loop; 0: none does
 	closed    atomic.Bool
-	news      atomic.Bool  // somebody has added or changed what the loop has not looked at: it must not sleep
-	asleep    atomic.Bool  // it sleeps, or is about to, and must be woken
-	company   atomic.Bool  // another goroutine was seen to work with it
-	due       atomic.Int64 // when the first timer is, by the clock; never if there is none
+	news      atomic.Bool   // somebody has added or changed what the loop has not looked at: it must not sleep
+	asleep    atomic.Bool   // it sleeps, or is about to, and must be woken
+	company   atomic.Bool   // another goroutine was seen to work with it
+	due       atomic.Int64  // when the first timer is, by the clock; never if there is none
+	kept      atomic.Uint64 // the token of sole, or of what was sole once
 
 	mu     sync.Mutex
 	posted []func()
@@ -186,6 +187,7 @@ func (l *Loop) find() {
 	l.over = l.handlers.GetAll(l.ready[:l.end], l.found[:])
 	if l.sole = nil; l.end == 1 {
 		l.sole = l.found[0].H
+		l.kept.Store(l.ready[0].Token)
 	}
 }
 
@@ -226,10 +228,10 @@ func (l *Loop) look() (slept bool, err error) {
 		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)
 		return false, err
 	}
-	if l.handlers.Over() != l.over {
-		l.sole = nil // which may have been the last to know it
-	}
 	l.asleep.Store(true)
+	if l.handlers.Over() != l.over { // who ends a registration later than this wakes a sleeper that keeps the handler
+		l.sole = nil
+	}
 	if !l.news.Load() {
 		l.end, err = l.poller.Wait(l.ready[:], timeout)
 		l.doubts.caughtUp = l.doubts.caughtUp || l.end < len(l.ready)

@@ -68,6 +68,9 @@ func (l *Loop) Unregister(r Registration, fd uintptr, del bool) {
 		l.poller.Remove(int(fd), !del) // it fails if fd is closed already, and is done then
 	}
 	l.ctl.Unlock()
+	if l.kept.Load() == r.token && l.asleep.Load() {
+		l.nudge() // or it would keep the handler until something happens
+	}
 }
 
 const opWatch = "watch descriptor"

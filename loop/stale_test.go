@@ -428,6 +428,13 @@ func TestHandlersThatAreAlone(t *testing.T) {
 			t.Errorf("the first handler is still held: %v; the last one: %v; want false", kept.Value() != nil, last.Value() != nil)
 		}
 		l.Unregister(other, uintptr(others[0]), true)
+
+		// One that another goroutine ends while the loop sleeps is nobody's at once.
+		fourth, idle := register("the fourth", ours)
+		hear(ours, "the fourth")
+		sockettest.Eventually(t, "the loop sleeps", l.Asleep)
+		l.Unregister(fourth, uintptr(ours[0]), true)
+		sockettest.Eventually(t, "the handler is let go of", func() bool { runtime.GC(); return idle.Value() == nil })
 	})
 }
 

@@ -124,6 +124,7 @@ func (s *Socket) take(op string, n int64, use func(b []byte) int) error {
 	if f.rbuf.len() > 0 {
 		used := use(f.rbuf.bytes())
 		f.rbuf.skip(used)
+		s.full = s.full || err == nil && f.rbuf.len() == 0 // all of what was buffered, and nobody has asked whether there is more
 		s.wasConsumed(used)
 		f.catchUp()
 		s.unlock()

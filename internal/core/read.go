@@ -56,6 +56,7 @@ func (s *Socket) readNow(p []byte, recv func(uintptr, []byte) (int, error)) (int
 		}
 		n = copy(p, f.rbuf.bytes())
 		f.rbuf.skip(n)
+		s.full = s.full || f.rbuf.len() == 0 // nobody has asked whether there is more
 		s.wasConsumed(n)
 		return n, nil
 	}

@@ -223,6 +223,8 @@ func (s *Socket) flushWritten() {
 	}
 	if s.home != nil && s.home.here() {
 		s.home.flush(s)
+	} else {
+		s.unstage() // the callback has run elsewhere: the socket was moved meanwhile, and its new loop has written
 	}
 	if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 {
 		s.flushOnce()
