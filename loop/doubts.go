@@ -43,13 +43,14 @@ func (d *doubted) len() int { return len(d.tokens) }
 
 // trim gives back memory that a crowd has needed, where there is one of n doubts now.
 func (d *doubted) trim(n int) {
-	if cap(d.tokens) > max(8*n, fewDoubts) {
+	if cap(d.tokens) > max(8*n, keptDoubts) {
 		*d = doubted{slices.Clone(d.tokens), slices.Clone(d.fds)}
 	}
 }
 
 const (
-	firstRound   = 1 // 0 is no mark
+	firstRound = 1 // 0 is no mark
+	// sampledRound is which rounds are sampled: each 16th.
 	sampledRound = 16
 	// leastPatience and mostPatience are how long a loop that has nothing else to do leaves a doubt, at least. A server of ten thousand busy
 	// connections hears of each about every fifty milliseconds.
@@ -58,12 +59,17 @@ const (
 	// mostBehind is at how many ticks a loop may not have caught up with the poller before it asks all the same. What it would find is likely to
 	// be what the poller is going to tell of.
 	mostBehind = 16
-	// fewDoubts is how many there is always room for, how many may be asked about in vain, and how many of lone events make a waking worth while.
-	fewDoubts = 64
-	seldom    = 256
+	// keptDoubts is how many there is always room for.
+	keptDoubts = 64
+	// vainDoubts is how many may be asked about in vain in a round without the next one being longer.
+	vainDoubts = 64
+	// oftenAlone is how many lone events in a round make it worth while to be woken for them in the next one.
+	oftenAlone = 64
+	// seldom is which lone events are doubted all the same: each 256th.
+	seldom = 256
 )
 
-// Doubt has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if there is something to read at its
+// Doubt is for this module's sockets. It has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if there is something to read at its
 // descriptor then, or the end, and it has not been called before and doubted again. In a crowd, or on a loop that is far behind, it may be
 // seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few nanoseconds. It is called on the
 // loop's goroutine, and nowhere else.
@@ -97,7 +103,7 @@ func (l *Loop) doubt(r Registration, fd uintptr) {
 	}
 }
 
-// DoubtPays reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until one event came, which is being
+// DoubtPays is for this module's sockets. It reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until one event came, which is being
 // handled, for then it may have nothing else to do for long, and would be woken for the doubt. Unless such events come so often that one waking
 // serves many of them; to find that out, a few are doubted all the same. It is called on the loop's goroutine.
 func (l *Loop) DoubtPays() bool {
@@ -108,7 +114,7 @@ func (l *Loop) DoubtPays() bool {
 	return l.doubts.often || l.doubts.alone%seldom == 0
 }
 
-// Samples reports whether who doubts should also find out at once this time: so it is until the first doubt in one round of 16, so that who always
+// Samples is for this module's sockets. It reports whether who doubts should also find out at once this time: so it is until the first doubt in one round of 16, so that who always
 // leaves something is found out. It is called on the loop's goroutine.
 func (l *Loop) Samples(r Registration) bool {
 	return l.doubts.round%sampledRound == 0 && !l.isYoung(r)
@@ -158,14 +164,14 @@ func (l *Loop) settleDoubts() {
 func (d *doubts) age() {
 	d.due.Store(false)
 	switch {
-	case d.asked-d.found > fewDoubts:
+	case d.asked-d.found > vainDoubts:
 		d.patience = min(2*d.patience, mostPatience)
-	case d.young.len() <= fewDoubts:
+	case d.young.len() <= vainDoubts:
 		d.patience = leastPatience
 	}
 	d.asked, d.found = 0, 0
 	d.caughtUp, d.behind = false, 0
-	d.often, d.alone = d.alone >= fewDoubts, 0
+	d.often, d.alone = d.alone >= oftenAlone, 0
 	if d.round++; d.round == 0 {
 		d.round = firstRound
 	}

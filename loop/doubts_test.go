@@ -84,10 +84,10 @@ func TestDoubtsWhileTheLoopIsBusy(t *testing.T) {
 	})
 }
 
-// Doubts about a descriptor that is closed and whose number is another's by now reach nobody.
+// Doubts about a descriptor that is closed and whose number is another's by now reach nobody, while others are asked about twice.
 func TestDoubtsEndWithTheRegistration(t *testing.T) {
 	each(t, func(t *testing.T, l *loop.Loop) {
-		old, next := socketPair(t), socketPair(t)
+		old, next, other := socketPair(t), socketPair(t), socketPair(t)
 		unix.Write(next[1], []byte("x"))
 		told := make(chan string, 10)
 		var r loop.Registration
@@ -99,11 +99,22 @@ func TestDoubtsEndWithTheRegistration(t *testing.T) {
 		}))
 		must(t, err)
 		unix.Write(old[1], []byte("x"))
+		asked, calls := make(chan struct{}), 0
+		var later loop.Registration
 		start(t, l)
 		sockettest.Done(t, "the first is told of", told)
-		for range 3 {
-			on(t, l, func() {})
-		}
+		on(t, l, func() {
+			later, err = l.Register(uintptr(other[0]), loop.Readable, handlerFunc(func(loop.Events) {
+				if calls++; calls < 3 {
+					l.Doubt(later, uintptr(other[0])) // of what it leaves
+				} else if calls == 3 {
+					close(asked)
+				}
+			}))
+			must(t, err)
+		})
+		unix.Write(other[1], []byte("x"))
+		sockettest.Done(t, "the other is asked about twice", asked)
 		if len(told) > 0 {
 			t.Errorf("the handler of a registration that is over was told of what is not its own")
 		}

@@ -56,8 +56,8 @@ type Loop struct {
 	posts   []func() // what is to be run, from next
 	next    int
 	work    int  // what was done since other goroutines had their turn
-	alert   int  // for how many sleeps more it is sure of company
-	dry     int  // how many more looks have found nothing than something, and more above driest
+	alert   int  // before how many more sleeps it yields twice
+	dry     int  // how much less often looks have found something than nothing; above driest it only counts
 	lone    bool // it has slept until one event came, which is at hand
 }
 
@@ -67,7 +67,7 @@ const (
 	// untilYield is how much work is done before other goroutines have their turn. It keeps a goroutine that sleeps a millisecond from
 	// being late by tens, and the runtime from taking the processor away at every sleep because it has never been given back.
 	untilYield = 512
-	// untilAlone is how many sleeps after company was seen the loop takes for granted that it has none.
+	// untilAlone is before how many sleeps after it has seen company the loop yields twice.
 	untilAlone = 64
 	// Before it sleeps the loop looks whether it has to, unless driest more such looks have found nothing than something; then each reconsider-th
 	// time only, until there is something to find, or plenty after a sleep.
@@ -81,7 +81,8 @@ const (
 	stale = math.MaxUint64 // as over: what was found counts no more
 )
 
-// New returns a loop that does not run yet. Whoever makes it closes it; until then it has two or three descriptors of its own.
+// New returns a loop that does not run yet. Whoever makes it closes it; until then it has two or three descriptors of its own, on Windows none.
+// It fails with a SocketResourceError if the system has none left.
 func New() (*Loop, error) { return newLoop(poll.Open) }
 
 func newLoop(open func() (poll.Poller, error)) (*Loop, error) {
@@ -212,7 +213,7 @@ func (l *Loop) look() (slept bool, err error) {
 	}
 	// There is nothing to do. A goroutine that a callback has made runnable must not wait until the runtime notices that this one sleeps
 	// in the system and keeps the processor. In company twice, because each 61st time the scheduler looks first where this goroutine stands: at
-	// one processor every 61st such goroutine would wait for 200 µs.
+	// one processor every 61st such goroutine would wait until the runtime notices, 200 µs and sometimes 20 ms.
 	l.yield()
 	if l.company.Load() {
 		l.company.Store(false)
@@ -328,15 +329,15 @@ func (l *Loop) OnLoop() bool {
 
 // InCompany lets the loop know that another goroutine works with it, and may be waiting to go on: then it sees to it, before it sleeps, that all
 // that can go on do. Post and the sockets of this module call it. A callback that hands something to a goroutine in another way, by a channel, may
-// call it, too: with GOMAXPROCS at 1, and where nothing else happens meanwhile, one such goroutine in 61 goes on milliseconds later without. It may
-// be called from any goroutine, and costs a nanosecond.
+// call it, too: with GOMAXPROCS at 1, and where nothing else happens meanwhile, one such goroutine in 61 goes on some 200 µs later without, and
+// seldom 20 ms. It may be called from any goroutine, and costs a nanosecond.
 func (l *Loop) InCompany() {
 	if !l.company.Load() {
 		l.company.Store(true)
 	}
 }
 
-// InTurn returns how many events the turn that is under way handles, those that it has handled already among them. It is called on the loop's
+// InTurn is for this module's servers. It returns how many events the turn that is under way handles, those that it has handled already among them. It is called on the loop's
 // goroutine, and nowhere else.
 func (l *Loop) InTurn() int { return l.end }
 

@@ -224,5 +224,12 @@ func TestGroup(t *testing.T) {
 	if g, err = loop.NewGroup(0); err != nil {
 		t.Fatal(err)
 	}
-	g.Close()
+	defer g.Close()
+	loops := make(map[*loop.Loop]bool)
+	for range 100 * runtime.GOMAXPROCS(0) {
+		loops[g.Next()] = true
+	}
+	if len(loops) != runtime.GOMAXPROCS(0) {
+		t.Errorf("a group of one loop for each of %d cores has %d", runtime.GOMAXPROCS(0), len(loops))
+	}
 }

@@ -27,7 +27,7 @@ const (
 )
 
 // A Handler is what the loop calls when a registered descriptor is ready. Many connections can share the code of one without a closure for
-// each: that is what this package's sockets do. For other uses Notify is simpler.
+// each: that is what this module's sockets do. For other uses Notify is simpler.
 type Handler interface {
 	// Ready is called on the loop's goroutine, with no lock held. It may do whatever does not wait, also end its own registration, or
 	// anybody else's. It may find nothing: somebody else may have read in between.
@@ -44,8 +44,8 @@ type Registration struct{ token uint64 }
 //
 // It may be called from any goroutine. h may be called before it returns, if that is not the loop's. A descriptor can be registered once
 // at a loop, and may be a socket, a pipe, a terminal, or whatever else the system can watch; regular files are not. It fails with an error
-// that Is UnsupportedSocketOperationError if it cannot be watched, OperationError if it is registered already or the loop is closed, and
-// SocketResourceError if the system has no room.
+// that Is UnsupportedSocketOperationError if it cannot be watched, SocketResourceError if the system has no room, and OperationError if it is
+// registered already, other events are asked for, h is nil, or the loop is closed or was not made by New.
 func (l *Loop) Register(fd uintptr, on Events, h Handler) (Registration, error) {
 	if h == nil {
 		return Registration{}, newError(opWatch, sock.OperationError, errors.New("there is no handler"))
@@ -54,7 +54,7 @@ func (l *Loop) Register(fd uintptr, on Events, h Handler) (Registration, error) 
 }
 
 // Modify changes what the descriptor of a registration is watched for. What it is ready for already is told again. It may be called from
-// any goroutine. It fails with an OperationError if the registration is over.
+// any goroutine. It fails with an OperationError if the registration is over, other events are asked for, or the loop is closed.
 func (l *Loop) Modify(r Registration, fd uintptr, on Events) error { return l.modify(r, fd, on, true) }
 
 // Unregister ends a registration: its handler is forgotten at once, and an event that has happened before, or in this turn, does not

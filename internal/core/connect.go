@@ -12,7 +12,6 @@ import (
 
 // An attempt is one try to connect, which may take long.
 type attempt struct {
-	op     string
 	dial   func() (Transport, error) // one that does not wait, and is tried again
 	limit  time.Time
 	delay  time.Duration
@@ -184,7 +183,6 @@ func (s *Socket) start(a *attempt, end Endpoint, mode sock.OpenMode, state sock.
 	if s.state != sock.UnconnectedState {
 		return s.fail("connect", &stateError{s.state})
 	}
-	a.op = "connect"
 	s.begin(end, mode)
 	s.flows().attempt = a
 	s.setState(state)
@@ -253,7 +251,7 @@ func (s *Socket) attemptFailed(a *attempt, code sock.SocketError, cause error) {
 		return
 	}
 	a.end()
-	a.err = s.failCode(a.op, code, cause)
+	a.err = s.failCode("connect", code, cause)
 	s.then(func(*Socket) {
 		s.epoch++
 		s.setState(sock.UnconnectedState)
@@ -265,7 +263,7 @@ func (s *Socket) abandon(cause error) {
 	a := s.flow.attempt
 	if !a.done {
 		a.end()
-		a.err = s.newError(a.op, sock.OperationError, cause)
+		a.err = s.newError("connect", sock.OperationError, cause)
 	}
 	s.epoch++
 	s.setState(sock.UnconnectedState)

@@ -63,7 +63,7 @@ func (c *crowd) leave() {
 	}
 }
 
-// SetLoops has the server accept on the loops of g from the next Listen on; nil: on none. All sockets tell what all says.
+// SetLoops has the server accept on the loops of g from the next Listen on; nil: on none.
 func (s *Server[T]) SetLoops(g *loop.Group) {
 	s.mu.Lock()
 	s.group = g

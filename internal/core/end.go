@@ -8,7 +8,7 @@ import (
 
 // How a connection ends: because the peer has ended it, or by Disconnect, Close and Abort.
 
-// finish ends the connection: from here on there is no transport. mu held; fire closes the descriptor.
+// finish ends the connection: from here on there is no transport. mu held; fire closes it if somebody may wait at it.
 func (s *Socket) finish() {
 	s.epoch++
 	switch {

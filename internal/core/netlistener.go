@@ -2,10 +2,8 @@ package core
 
 import (
 	"net"
-	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"anteroom/sock"
 )
@@ -14,25 +12,22 @@ import (
 // goroutine, and keeps that until it is asked again: so at most one more is accepted than a server has room for.
 type NetListener[T any] struct {
 	net.Listener
-	network string
-	make    func(net.Conn) (*T, error)
+	*Waker    // told when conn or err is there, and shut by Close
+	network   string
+	newSocket func(net.Conn) (*T, error)
 
-	mu      sync.Mutex
-	changed chan struct{} // closed when anything here has changed
-	limit   time.Time
-	closed  bool
-	asking  bool // a goroutine accepts
-	conn    net.Conn
-	err     error
-	all     sync.WaitGroup
+	mu     sync.Mutex
+	closed bool
+	asking bool // a goroutine accepts
+	conn   net.Conn
+	err    error
+	all    sync.WaitGroup
 }
 
-// NewNetListener returns a listener whose sockets are what make makes of l's connections; network is for errors. It owns l.
-func NewNetListener[T any](l net.Listener, network string, make func(net.Conn) (*T, error)) *NetListener[T] {
-	return &NetListener[T]{Listener: l, network: network, make: make, changed: newSignal()}
+// NewNetListener returns a listener whose sockets are what newSocket makes of l's connections; network is for errors. It owns l.
+func NewNetListener[T any](l net.Listener, network string, newSocket func(net.Conn) (*T, error)) *NetListener[T] {
+	return &NetListener[T]{Listener: l, Waker: NewWaker(), network: network, newSocket: newSocket}
 }
-
-func newSignal() chan struct{} { return make(chan struct{}) }
 
 // Network implements Endpoint.
 func (l *NetListener[T]) Network() string { return l.network }
@@ -45,7 +40,7 @@ func (l *NetListener[T]) Accept() (*T, error) {
 	l.conn, l.err = nil, nil
 	switch {
 	case c != nil:
-		t, err := l.make(c)
+		t, err := l.newSocket(c)
 		if err != nil {
 			c.Close()
 		}
@@ -68,55 +63,10 @@ func (l *NetListener[T]) ask() {
 	switch {
 	case !l.closed:
 		l.conn, l.err = c, err
-		l.signal()
+		l.Tell()
 	case c != nil:
 		c.Close()
 	}
-}
-
-// signal makes Wait look again. mu held.
-func (l *NetListener[T]) signal() {
-	close(l.changed)
-	l.changed = newSignal()
-}
-
-// Wait implements Poller.
-func (l *NetListener[T]) Wait(ready func(uintptr) bool) error {
-	for {
-		l.mu.Lock()
-		changed, limit, closed := l.changed, l.limit, l.closed
-		l.mu.Unlock()
-		switch {
-		case closed:
-			return net.ErrClosed
-		case expired(limit):
-			return os.ErrDeadlineExceeded
-		case ready(noHandle):
-			return nil
-		}
-		if limit.IsZero() {
-			<-changed
-			continue
-		}
-		timer := time.NewTimer(time.Until(limit))
-		select {
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-// SetLimit implements Poller.
-func (l *NetListener[T]) SetLimit(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return net.ErrClosed
-	}
-	l.limit = t
-	l.signal()
-	return nil
 }
 
 // Close stops listening, and waits for the goroutine that accepts.
@@ -124,8 +74,8 @@ func (l *NetListener[T]) Close() error {
 	l.mu.Lock()
 	c := l.conn
 	l.closed, l.conn = true, nil
-	l.signal()
 	l.mu.Unlock()
+	l.Shut()
 	err := l.Listener.Close()
 	if c != nil {
 		c.Close()

@@ -13,9 +13,9 @@ import (
 
 // What happens at a loop nearly always: bytes have come of which one function is to be told, it reads them and writes an answer, and that is sent.
 // The three functions here are for this case alone, and leave all others to those that can do everything, such as happened, readAvailable and
-// writeBuffered. They are in one piece, and ask for nothing that needs a call before they have asked for all that does not. For at each system call
-// the kernel's code takes the place of ours in the processor's caches, and makes it forget where our returns lead: each of them takes some ten
-// nanoseconds then, as long as taking a mutex, and all that is user code takes some three hundred.
+// writeBuffered. They are in one piece, and ask for nothing that needs a call before they have asked for all that does not: after a system call the
+// processor has forgotten where our returns lead, and each takes some ten nanoseconds, as long as taking a mutex; all that is user code takes some
+// three hundred for a message.
 
 // Ready is called by the loop when something has happened to the descriptor.
 func (s *Socket) Ready(ev loop.Events) {

@@ -74,14 +74,10 @@ func (w *Waker) SetLimit(t time.Time) error {
 	return nil
 }
 
-// Shut ends Wait, for ever. It reports whether that is new.
-func (w *Waker) Shut() bool {
+// Shut ends Wait, for ever.
+func (w *Waker) Shut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
-		return false
-	}
 	w.closed = true
 	w.Tell()
-	return true
 }

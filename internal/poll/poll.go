@@ -1,4 +1,4 @@
-// Package poll tells when descriptors are ready: by epoll on Linux, by kqueue on macOS and the BSDs, by poll(2) on other Unix systems.
+// Package poll tells when descriptors are ready: by epoll on Linux, by kqueue on macOS and the BSDs, by poll(2) on other Unix systems and processors.
 // Elsewhere a Poller only sleeps and is woken; it takes no descriptors.
 //
 // It knows descriptors and tokens, and nothing of what they are for: package loop gives a token that never comes twice to each

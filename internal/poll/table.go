@@ -7,7 +7,7 @@ import (
 
 // A Table keeps what tokens stand for, each in a slot. A slot is used again when what it stood for is gone, but its generation counts on, so
 // that a token, and an event that carries it, is known to be over for ever: it cannot reach whoever has the slot next. The methods may be called
-// from any goroutine; they defer nothing, since an event pays for each.
+// from any goroutine; those that an event calls defer nothing, for it would pay for that.
 type Table[H any] struct {
 	mu    sync.Mutex
 	pages []*page[H]
@@ -103,13 +103,12 @@ func (t *Table[H]) find(token uint64) (f Found[H]) {
 
 // Mark gives what a token stands for a mark, which is 0 at first, and returns the one that it had: mark itself if the token is over.
 func (t *Table[H]) Mark(token uint64, mark uint32) (before uint32) {
+	before = mark
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.slot(slotOf(token))
-	if s == nil || s.generation != generation(token) {
-		return mark
+	if s := t.slot(slotOf(token)); s != nil && s.generation == generation(token) {
+		before, s.next = s.next, mark
 	}
-	before, s.next = s.next, mark
+	t.mu.Unlock()
 	return before
 }
 
