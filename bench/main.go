@@ -164,7 +164,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case err == nil && f.NArg() > 0:
 		err = fmt.Errorf("it takes no argument: %q", f.Arg(0))
 	case err == nil && (o.rounds < 0 || o.turns < 0 || o.idle < 0 || o.run < 0):
-		err = errors.New("--rounds, --turns, --idle and --run take positive values")
+		err = errors.New("--rounds, --turns, --idle and --run take no negative values")
 	case err == nil && (o.rounds > 1000 || o.turns > 100 || o.run > time.Hour):
 		err = errors.New("there are at most 1000 rounds, of 100 turns of an hour")
 	}

@@ -9,7 +9,6 @@ import (
 type measure struct {
 	name   string
 	about  string // a few words for tables
-	unit   string // what one operation is
 	mode   string // what the server is asked to do
 	load   string // what the load is asked to do
 	conns  int    // connections; 0: one, or one after another
@@ -19,22 +18,22 @@ type measure struct {
 }
 
 var measures = []measure{
-	{name: "pp1", about: "64-byte echo, 1 connection, both ends on one core", unit: "echo", mode: "echo", load: "ping", shared: true, quick: true},
-	{name: "echo10", about: "64-byte echo, 10 connections", unit: "echo", mode: "echo", load: "echo", conns: 10},
-	{name: "echo100", about: "64-byte echo, 100 connections", unit: "echo", mode: "echo", load: "echo", conns: 100, quick: true},
-	{name: "echo1000", about: "64-byte echo, 1,000 connections", unit: "echo", mode: "echo", load: "echo", conns: 1000, quick: true},
-	{name: "echo10000", about: "64-byte echo, 10,000 connections", unit: "echo", mode: "echo", load: "echo", conns: 10000},
-	{name: "sparse", about: "64-byte echo, 10 busy of 10,000 connections", unit: "echo", mode: "echo", load: "echo", conns: 10000, active: 10},
-	{name: "stream", about: "64 KiB writes from the client", unit: "64 KiB", mode: "sink", load: "stream", quick: true},
-	{name: "stream1", about: "the same, both ends on one core", unit: "64 KiB", mode: "sink", load: "stream", shared: true},
-	{name: "push64", about: "64-byte messages from the server", unit: "message", mode: "push", load: "push", quick: true},
-	{name: "conn", about: "connect; the server closes", unit: "connection", mode: "close", load: "conn", quick: true},
-	{name: "connreq", about: "connect, one echo, close", unit: "connection", mode: "echo", load: "connreq", quick: true},
-	{name: "idle", about: "memory of an idle connection, after one echo", unit: "connection", mode: "echo", load: "idle", quick: true},
+	{name: "pp1", about: "64-byte echo, 1 connection, both ends on one core", mode: "echo", load: "ping", shared: true, quick: true},
+	{name: "echo10", about: "64-byte echo, 10 connections", mode: "echo", load: "echo", conns: 10},
+	{name: "echo100", about: "64-byte echo, 100 connections", mode: "echo", load: "echo", conns: 100, quick: true},
+	{name: "echo1000", about: "64-byte echo, 1,000 connections", mode: "echo", load: "echo", conns: 1000, quick: true},
+	{name: "echo10000", about: "64-byte echo, 10,000 connections", mode: "echo", load: "echo", conns: 10000},
+	{name: "sparse", about: "64-byte echo, 10 busy of 10,000 connections", mode: "echo", load: "echo", conns: 10000, active: 10},
+	{name: "stream", about: "64 KiB writes from the client", mode: "sink", load: "stream", quick: true},
+	{name: "stream1", about: "the same, both ends on one core", mode: "sink", load: "stream", shared: true},
+	{name: "push64", about: "64-byte messages from the server", mode: "push", load: "push", quick: true},
+	{name: "conn", about: "connect; the server closes", mode: "close", load: "conn", quick: true},
+	{name: "connreq", about: "connect, one echo, close", mode: "echo", load: "connreq", quick: true},
+	{name: "idle", about: "memory of an idle connection, after one echo", mode: "echo", load: "idle", quick: true},
 }
 
-// echoes are the measures of the same work over more and more connections.
-var echoes = []string{"pp1", "echo10", "echo100", "echo1000", "echo10000"}
+// echoes are the measures of the same work over more and more connections. One connection alone is measured otherwise.
+var echoes = []string{"echo10", "echo100", "echo1000", "echo10000"}
 
 func findMeasure(name string) (measure, bool) {
 	for _, m := range measures {

@@ -227,7 +227,7 @@ func (r *Results) plots() map[string]string {
 		var lines []line
 		for _, s := range r.Servers {
 			l := line{server: s.Name}
-			for _, name := range echoes[1:] { // one connection alone is measured otherwise
+			for _, name := range echoes {
 				m, _ := findMeasure(name)
 				if f := r.figure(t, name, s.Name, cpu); f.ok() && f.median > 0 {
 					l.xs = append(l.xs, float64(m.conns))

@@ -102,7 +102,7 @@ func (r *Results) details(plots map[string]string) string {
 	return b.String()
 }
 
-// summary is what the project's README.md shows: for each of the best-known servers, what an echo and a connection cost.
+// summary is what the project's README.md shows: for each server but loop-callbacks, what an echo, a connection and an idle connection cost.
 func (r *Results) summary(plots map[string]string) string {
 	var b strings.Builder
 	shown := []string{"echo100", "echo1000", "conn"}
@@ -122,7 +122,7 @@ func (r *Results) summary(plots map[string]string) string {
 			for _, m := range shown {
 				row = append(row, cell(r.figure(tr, m, s.Name, cpu), 1e3))
 			}
-			row = append(row, cell(r.figure(tr, "idle", s.Name, rss), 1))
+			row = append(row, whole(r.figure(tr, "idle", s.Name, rss)))
 		}
 		if slices.ContainsFunc(row[1:], func(c string) bool { return c != missing }) {
 			t.rows = append(t.rows, row)

@@ -45,7 +45,8 @@ type step struct {
 }
 
 const (
-	// crowded is how many connections take longer to make than to measure: then a round has about half as many turns, of longer times as long.
+	// crowded is from how many connections on it takes longer to make them than to measure: then a round has half as many turns, each longer by
+	// this factor.
 	crowded = 10000
 	longer  = 3
 	// rarely is how many turns pass for each that a server has which no bar compares.

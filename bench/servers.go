@@ -71,7 +71,7 @@ func (b *builder) load(ctx context.Context) (string, error) {
 	return exe, nil
 }
 
-// buildCLevel builds nothing of its own: it is c-epoll, called otherwise.
+// buildCLevel builds c-epoll's program again, which is called otherwise.
 func buildCLevel(ctx context.Context, b *builder, _ string) ([]string, string, error) {
 	argv, _, err := buildC(ctx, b, "c-epoll")
 	return argv, "", err
@@ -102,7 +102,7 @@ func buildGo(module string) func(context.Context, *builder, string) ([]string, s
 	}
 }
 
-// buildLoopCallbacks builds nothing of its own: it is anteroom-loop, called otherwise.
+// buildLoopCallbacks builds anteroom-loop's program again, which is called otherwise.
 func buildLoopCallbacks(ctx context.Context, b *builder, _ string) ([]string, string, error) {
 	return buildGo("")(ctx, b, "anteroom-loop")
 }

@@ -107,6 +107,14 @@ func cell(s stat, unit float64) string {
 	return significant(s.median / unit)
 }
 
+// whole is cell for what has no fractions, such as bytes.
+func whole(s stat) string {
+	if !s.ok() {
+		return missing
+	}
+	return thousands(s.median)
+}
+
 // transportName is what a transport is called in titles.
 func transportName(t string) string {
 	return map[string]string{"unix": "Unix sockets", "tcp": "TCP"}[t]
@@ -177,13 +185,13 @@ func (r *Results) ratioTable(transport string) table {
 	}
 	for _, m := range measures {
 		row := []string{m.name}
-		any := false
+		found := false
 		for _, p := range pairs {
 			s := r.ratio(transport, m.name, p[0], p[1], cpu)
-			any = any || s.ok()
+			found = found || s.ok()
 			row = append(row, ratioText(s))
 		}
-		if any {
+		if found {
 			t.rows = append(t.rows, row)
 		}
 	}
@@ -203,19 +211,15 @@ func (r *Results) memoryTable() table {
 	}
 	for _, s := range r.Servers {
 		row := []string{s.Name}
-		any := false
+		found := false
 		for _, tr := range r.transports() {
 			for _, k := range []kind{rss, inUse} {
 				f := r.figure(tr, "idle", s.Name, k)
-				any = any || f.ok()
-				if f.ok() {
-					row = append(row, thousands(f.median))
-				} else {
-					row = append(row, missing)
-				}
+				found = found || f.ok()
+				row = append(row, whole(f))
 			}
 		}
-		if any {
+		if found {
 			t.rows = append(t.rows, row)
 		}
 	}
@@ -268,13 +272,13 @@ func (r *Results) about() []string {
 	if m.Dirty {
 		commit += " with changes"
 	}
-	slices := ""
+	sliced := ""
 	if r.SliceMS > 0 {
-		slices = fmt.Sprintf(" in slices of %d ms", r.SliceMS)
+		sliced = fmt.Sprintf(" in slices of %d ms", r.SliceMS)
 	}
 	lines := []string{
 		fmt.Sprintf("%s, `%s`, commit %s", r.Start.UTC().Format("2006-01-02 15:04 UTC"), r.Command, commit),
-		fmt.Sprintf("rounds: %d; at each measure a server has %d turns of %d ms%s, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, slices, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
+		fmt.Sprintf("rounds: %d; at each measure a server has %d turns of %d ms%s, after %d ms of warming up; took %s", r.Rounds, r.Turns, r.RunMS, sliced, r.WarmMS, r.End.Sub(r.Start).Round(1e9)),
 		fmt.Sprintf("Linux %s, %s, %d cores (server on %d, client on %d); a system call takes %.0f ns; load average %s before, %s after; %.1f %% stolen by other machines",
 			m.Kernel, m.CPU, m.Cores, m.Server, m.Client, m.Syscall, m.LoadStart, m.LoadEnd, m.Steal),
 	}

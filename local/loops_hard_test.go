@@ -222,7 +222,7 @@ func TestLoopWaitForDisconnectedElsewhere(t *testing.T) {
 	release := busy(t, l)
 	peer.Write([]byte("hello"))
 	waited := sockettest.Go(func() error { return c.WaitForDisconnected(sock.Forever) })
-	sockettest.Eventually(t, "somebody waits", func() bool { return sockettest.Running("(*Socket).WaitForDisconnected") })
+	waits(t, "(*Socket).WaitForDisconnected")
 	release()
 	sockettest.Eventually(t, "readyRead is told", func() bool { return log.count("readyRead") > 0 })
 	peer.Close()

@@ -61,6 +61,14 @@ func closeLater(t testing.TB, c *local.Socket) *local.Socket {
 	return c
 }
 
+// waits returns when a goroutine is in each of the functions, whose names end so: it waits there, or is about to.
+func waits(t testing.TB, functions ...string) {
+	t.Helper()
+	for _, f := range functions {
+		sockettest.Eventually(t, "somebody waits in "+f, func() bool { return sockettest.Running(f) })
+	}
+}
+
 // next takes a connection when there is one.
 func next(t testing.TB, srv *local.Server) *local.Socket {
 	t.Helper()

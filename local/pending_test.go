@@ -436,7 +436,7 @@ func TestDialFullBacklogWaitsUntilItsContextEnds(t *testing.T) {
 
 	ctx, cancelNow := context.WithCancel(t.Context())
 	dialled := sockettest.Go(func() error { _, err := local.DialContext(ctx, srv.FullServerName()); return err })
-	time.Sleep(time.Millisecond)
+	waits(t, "awaitAttempt")
 	cancelNow()
 	wantIs(t, "DialContext", sockettest.Done(t, "DialContext returns", dialled), sock.SocketTimeoutError, context.Canceled)
 
@@ -479,16 +479,16 @@ func TestDialFullBacklogGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := connecting(t, srv)
 			log := watch(t, c)
-			waits := []<-chan error{
+			waiters := []<-chan error{
 				sockettest.Go(func() error { return c.WaitForConnected(sock.Forever) }),
 				sockettest.Go(func() error { return c.WaitForReadyRead(sock.Forever) }),
 				sockettest.Go(func() error { return c.WaitForDisconnected(sock.Forever) }),
 				sockettest.Go(func() error { _, err := c.Read(make([]byte, 1)); return err }),
 			}
-			time.Sleep(time.Millisecond)
+			waits(t, "local.(*Socket).WaitForConnected", "local.(*Socket).WaitForReadyRead", "local.(*Socket).WaitForDisconnected")
 			giveUp(c)
 			wantState(t, c, sock.UnconnectedState)
-			for i, w := range waits {
+			for i, w := range waiters {
 				if err := sockettest.Done(t, "who waits returns", w); err == nil || errors.Is(err, sock.SocketTimeoutError) {
 					t.Errorf("wait %d: %v", i, err)
 				}

@@ -72,7 +72,7 @@ func waitLine(c *local.Socket) error {
 func waiting(t testing.TB, function string, wait func(time.Duration) error) <-chan error {
 	t.Helper()
 	done := sockettest.Go(func() error { return wait(sockettest.Long()) })
-	sockettest.Eventually(t, "the wait has begun", func() bool { return sockettest.Running("core.(*Socket)." + function) })
+	waits(t, "core.(*Socket)."+function)
 	return done
 }
 

@@ -224,7 +224,7 @@ func TestSocketSyscallConn(t *testing.T) {
 		calls := 0
 		return raw.Read(func(uintptr) bool { calls++; return calls > 1 })
 	})
-	time.Sleep(time.Millisecond)
+	waits(t, "awaitRaw")
 	server.Write([]byte("x"))
 	must(t, sockettest.Done(t, "the raw Read sees the bytes", read))
 	if _, err := client.Read(make([]byte, 1)); err != nil {
@@ -232,7 +232,7 @@ func TestSocketSyscallConn(t *testing.T) {
 	}
 	must(t, raw.Write(func(uintptr) bool { return true }))
 	read = sockettest.Go(func() error { return raw.Read(func(uintptr) bool { return false }) })
-	time.Sleep(time.Millisecond)
+	waits(t, "awaitRaw")
 	must(t, client.Close())
 	if sockettest.Done(t, "the raw Read ends with the connection", read) == nil {
 		t.Error("a raw Read that Close has ended returns nil")

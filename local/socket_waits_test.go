@@ -146,7 +146,7 @@ func TestSocketDeadlinesAndWaitsAreApart(t *testing.T) {
 		t.Errorf("what Read and Write return is no error of the socket's: %v", client.Err())
 	}
 	waited := sockettest.Go(func() error { return client.WaitForReadyRead(sockettest.Long()) })
-	time.Sleep(2 * time.Millisecond)
+	waits(t, "waitReadyRead")
 	server.Write([]byte("hello"))
 	if err := sockettest.Done(t, "the wait returns", waited); err != nil {
 		t.Errorf("a wait with a deadline that has passed: %v", err)
@@ -163,7 +163,7 @@ func TestSocketDeadlinesAndWaitsAreApart(t *testing.T) {
 	// A deadline in the middle of a Read that stands beside a wait ends the Read alone, and the other way round.
 	read := sockettest.Go(func() error { _, err := client.Read(make([]byte, 1)); return err })
 	wait := sockettest.Go(func() error { return client.WaitForReadyRead(sock.Forever) })
-	time.Sleep(time.Millisecond)
+	waits(t, "local.(*Socket).Read", "waitReadyRead")
 	must(t, client.SetReadDeadline(time.Now()))
 	wantIs(t, "Read", sockettest.Done(t, "Read returns", read), os.ErrDeadlineExceeded)
 	if len(wait) > 0 {

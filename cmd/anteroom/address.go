@@ -44,8 +44,7 @@ const (
 	toConnect = localName | tcpPort | descriptor
 )
 
-// The words before a colon that do not begin a local name, but another kind of address. Some are kept for what they mean, though this program
-// does not know it yet: a script that says tls:… must never find itself at a file of that name.
+// What addresses begin with: words before a colon, and what Windows' pipes begin with.
 const (
 	localScheme   = "local:"
 	unixScheme    = "unix"
@@ -55,6 +54,8 @@ const (
 	pipePrefix    = `\\.\pipe\`
 )
 
+// unsupported are words that are kept for what they mean, though this program does not know it yet: a script that says tls:… must never find itself
+// at a file of that name.
 var unsupported = []string{"exec", "pipe", "tls"}
 
 // parseAddress reads an address:

@@ -166,7 +166,7 @@ func TestBridgeReset(t *testing.T) {
 			}
 			reset(one)
 			if test.half { // it has read the end, and hears of the rest when it goes on
-				until(t, "the reset", func() bool {
+				sockettest.Eventually(t, "the reset", func() bool {
 					_, err := other.Write([]byte("x"))
 					return err != nil
 				})
@@ -221,7 +221,7 @@ func bridgedUntaken(t *testing.T) (r *testRun, client, server conn) {
 	if err := server.CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the end of what is taken", func() bool {
+	sockettest.Eventually(t, "the end of what is taken", func() bool {
 		_, err := client.Write([]byte("x"))
 		return errors.Is(err, syscall.EPIPE)
 	})
@@ -256,7 +256,7 @@ func TestBridgeSignals(t *testing.T) {
 	ofKinds(t, func(t *testing.T, from, to string) {
 		r, client, server := bridged(t, from, to)
 		r.signals <- os.Interrupt
-		until(t, "the end of listening", func() bool { return strings.Contains(r.stderr.String(), "waiting for 1 to end") })
+		sockettest.Eventually(t, "the end of listening", func() bool { return strings.Contains(r.stderr.String(), "waiting for 1 to end") })
 		io.WriteString(client, "hello")
 		if _, err := io.ReadFull(server, make([]byte, 5)); err != nil {
 			t.Fatal(err)

@@ -85,11 +85,9 @@ func (l *link) carry(i int, p *vessels) bool {
 func (l *link) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-
 	if l.err == nil {
 		l.err = err
 	}
-
 }
 
 // breakOff resets both connections.

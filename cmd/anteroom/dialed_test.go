@@ -24,7 +24,7 @@ import (
 func (r *testRun) listening(t *testing.T) string {
 	t.Helper()
 	var at string
-	until(t, "listening", func() bool {
+	sockettest.Eventually(t, "listening", func() bool {
 		_, rest, _ := strings.Cut(r.stderr.String(), "listening on ")
 		line, _, found := strings.Cut(rest, "\n")
 		at = line

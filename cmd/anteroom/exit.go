@@ -11,15 +11,15 @@ import (
 
 // The exit statuses. A command that is run for a connection may add its own: see serve --once.
 const (
-	exitDone       = 0
-	exitPeer       = 1   // the network, or the peer
-	exitUsage      = 2   // the command line, or a name that cannot be one
-	exitInUse      = 3   // something has the name: a live server, or what may be one
-	exitPermission = 4   // the system refuses
-	exitTimeout    = 124 // as timeout(1)
-	exitNotRunable = 126 // the command that is to be run cannot be; as the shell
-	exitNotFound   = 127 // the command that is to be run is not there; as the shell
-	exitSignal     = 128 // and the signal's number; as the shell
+	exitDone        = 0
+	exitPeer        = 1   // the network, or the peer
+	exitUsage       = 2   // the command line, or a name that cannot be one
+	exitInUse       = 3   // something has the name: a live server, or what may be one
+	exitPermission  = 4   // the system refuses
+	exitTimeout     = 124 // as timeout(1)
+	exitNotRunnable = 126 // the command that is to be run cannot be; as the shell
+	exitNotFound    = 127 // the command that is to be run is not there; as the shell
+	exitSignal      = 128 // and the signal's number; as the shell
 )
 
 // A failure is an error that ends the command, with what the user may do about it.

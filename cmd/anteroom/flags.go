@@ -22,7 +22,7 @@ func newFlagSet(name string) flagSet {
 	return flagSet{fs}
 }
 
-// bool, number, duration and text define a flag that may have a short name, too: "quiet q".
+// bool, number, duration and text define a flag that may have a short name, too: "q quiet".
 
 func (fs flagSet) bool(names string, to *bool) {
 	for _, name := range strings.Fields(names) {

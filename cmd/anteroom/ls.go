@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -320,10 +319,7 @@ func printJSON(out io.Writer, list []*listed) error {
 		}
 		objects = append(objects, o)
 	}
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(objects)
+	return writeJSON(out, objects)
 }
 
 // known returns a value's address, or nil if it is not known.

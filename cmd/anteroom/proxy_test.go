@@ -225,7 +225,7 @@ func TestServeProxy(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Close()
-		until(t, "the next address", func() bool {
+		sockettest.Eventually(t, "the next address", func() bool {
 			lines := strings.Split(strings.TrimSpace(r.stderr.String()), "\n")
 			if len(lines) != i+2 {
 				return false

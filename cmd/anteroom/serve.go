@@ -150,7 +150,7 @@ func findProgram(name string) (string, error) {
 	case errors.Is(err, exec.ErrNotFound) && !onPath(name), errors.Is(err, fs.ErrNotExist):
 		return "", &failure{exitNotFound, fmt.Errorf("%s: there is no such command", name), nil}
 	}
-	return "", &failure{exitNotRunable, fmt.Errorf("%s: it cannot be executed", name), nil}
+	return "", &failure{exitNotRunnable, fmt.Errorf("%s: it cannot be executed", name), nil}
 }
 
 // onPath reports whether there is a file of that name where commands are looked for; then it is not executable.

@@ -47,21 +47,11 @@ func (r *testRun) ends(t *testing.T, status int) {
 	}
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(sockettest.Long()); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, sockettest.Long())
-		}
-	}
-}
-
 // connected connects to a server of this test, and makes sure that a process serves it.
 func connected(t *testing.T, name string) conn {
 	t.Helper()
 	var c *local.Socket
-	until(t, "connecting", func() (ok bool) {
+	sockettest.Eventually(t, "connecting", func() (ok bool) {
 		var err error
 		c, err = local.Dial(name)
 		return err == nil
@@ -94,7 +84,7 @@ func TestServeSignalWaitsForProcesses(t *testing.T) {
 	r := start(nil, "serve", name, "--", "cat")
 	c := connected(t, name)
 	r.signals <- syscall.SIGTERM
-	until(t, "the end of listening", gone(name))
+	sockettest.Eventually(t, "the end of listening", gone(name))
 	echo(t, c)
 	if len(r.status) > 0 {
 		t.Error("the server has not waited")
@@ -120,7 +110,7 @@ func TestServeSecondSignalKills(t *testing.T) {
 		r := start(nil, args...)
 		c := connected(t, name)
 		r.signals <- os.Interrupt
-		until(t, "the end of listening", gone(name))
+		sockettest.Eventually(t, "the end of listening", gone(name))
 		echo(t, c)
 		r.signals <- os.Interrupt
 		if _, err := io.ReadAll(c); err != nil {
@@ -134,7 +124,7 @@ func TestServeSignalBeforeAnybodyCame(t *testing.T) {
 	for _, args := range [][]string{{"--once", "--", "cat"}, {"--", "cat"}, {}} {
 		name := sockettest.Name(t)
 		r := start(nil, append([]string{"serve", name}, args...)...)
-		until(t, "listening", func() bool { return r.stderr.String() != "" })
+		sockettest.Eventually(t, "listening", func() bool { return r.stderr.String() != "" })
 		r.signals <- syscall.SIGHUP
 		r.ends(t, 129)
 		if !gone(name)() {
@@ -205,7 +195,7 @@ func TestConnectGoesOnAfterHalfClose(t *testing.T) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the server's words", func() bool { return r.stdout.String() == "that is all" })
+	sockettest.Eventually(t, "the server's words", func() bool { return r.stdout.String() == "that is all" })
 	for range 3 {
 		io.WriteString(feed, "more")
 		p := make([]byte, 4)
