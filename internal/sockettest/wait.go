@@ -87,3 +87,20 @@ func Go[T any](f func() T) <-chan T {
 	go func() { c <- f() }()
 	return c
 }
+
+// Rests fails the test if wait, which takes some time, computes for more than a quarter of it, or somebody else in this process does, three times
+// out of three: once it may be the collector of garbage.
+func Rests(t testing.TB, what string, wait func()) {
+	t.Helper()
+	var computed, took time.Duration
+	for range 3 {
+		before, known := CPUTime()
+		start := time.Now()
+		wait()
+		after, _ := CPUTime()
+		if took, computed = time.Since(start), after-before; !known || computed <= took/4 {
+			return
+		}
+	}
+	t.Errorf("%s: %v of processor time in %v, also when tried again", what, computed, took)
+}
