@@ -96,7 +96,8 @@ func (f *socketFile) shared() bool {
 	return false
 }
 
-// provenDead returns nil if local.RemoveStale would remove the socket at path, and else why not.
+// provenDead returns nil if local.RemoveStale would remove the socket at path, and else why not, or that it cannot be known: RemoveStale may give the
+// file's owner the right to connect for a moment.
 func provenDead(path string) error {
 	f, err := openSocketFile(path)
 	if err == errNoSocket {
@@ -113,6 +114,10 @@ func provenDead(path string) error {
 	case fateDead:
 		return nil
 	case fateUnknown:
+		if f.st.Mode&unix.S_IWUSR == 0 {
+			return &failure{exitInUse, fmt.Errorf("whether a server is alive at %s cannot be proven while its mode is %04o", path, f.st.Mode&0o7777),
+				[]string{"without -n, rm gives the owner the right to connect for a moment, and finds out"}}
+		}
 		return &failure{exitInUse, fmt.Errorf("whether a server is alive at %s cannot be proven", path), nil}
 	}
 	return &failure{exitInUse, fmt.Errorf("a server is alive at %s", path), nil}

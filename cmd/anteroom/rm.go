@@ -19,7 +19,8 @@ only a socket of this user's; what else there is stays as it is, and is an error
 with exit status 3. That nothing is there is one with exit status 1. Of several
 addresses each is tried; the highest exit status counts. Linux only so far.
 
-  -n, --dry-run    say what would be removed, and remove nothing
+  -n, --dry-run    say what would be removed, and remove nothing; a file whose
+                   mode keeps its owner from connecting is not known to be dead
   -f, --force      that nothing is there is no error
   -q, --quiet      say nothing but errors
 
