@@ -137,6 +137,28 @@ func TestSocketWaitForBytesWrittenTellsOfSome(t *testing.T) {
 	}
 }
 
+// What a Read has handed out is no news to a wait that begins after it, whether the Read has waited for it or found it.
+func TestSocketWaitAfterARead(t *testing.T) {
+	eachWay(t, func(t *testing.T, peer, c *local.Socket) {
+		for _, waited := range []bool{true, false} {
+			read := func() error { _, err := io.ReadFull(c, make([]byte, 5)); return err }
+			if waited {
+				done := sockettest.Go(read)
+				waits(t, "local.(*Socket).Read")
+				peer.Write([]byte("hello"))
+				must(t, sockettest.Done(t, "Read returns", done))
+			} else {
+				peer.Write([]byte("hello"))
+				must(t, read())
+			}
+			wantIs(t, "WaitForReadyRead", c.WaitForReadyRead(small), sock.SocketTimeoutError)
+			peer.Write([]byte("x"))
+			must(t, c.WaitForReadyRead(sockettest.Long()))
+			must(t, func() error { _, err := c.Read(make([]byte, 1)); return err }())
+		}
+	})
+}
+
 func TestSocketDeadlinesAndWaitsAreApart(t *testing.T) {
 	client, server := pair(t)
 	must(t, client.SetDeadline(time.Unix(1, 0)))

@@ -271,8 +271,8 @@ func (l *Loop) nudge() {
 }
 
 // Post lets the loop run f, in its next turn and after what was posted before. What is posted while the loop does not run is kept until it
-// does; what is posted after Close, or was not run before it, never runs. A function that the loop posts to itself runs in the turn after
-// this one. f may be nil, which does nothing.
+// does; what is posted after Close, or was not run before it, never runs. What a posted function or a timer's posts runs in the turn after
+// this one, what a handler posts in this one. f may be nil, which does nothing.
 //
 // A goroutine that posts wakes the loop only if it sleeps.
 //

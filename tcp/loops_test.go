@@ -202,6 +202,29 @@ func TestLoopConnectsOnTheLoop(t *testing.T) {
 	log.comes(t, append(append(append([]string{}, one...), one...), one...)...)
 }
 
+// What is queued, however much, is sent in parts, between which others on the loop have their turn; and all of it arrives.
+func TestLoopSendsInParts(t *testing.T) {
+	const part, all = 2 << 20, 64 << 20 // two parts may be told of at once
+	l := runLoops(t, 1).Next()
+	c, peer := loopPair(t, l)
+	sent, told := 0, make(chan struct{})
+	c.OnBytesWritten(func(n int64) {
+		if n > part {
+			t.Errorf("%d bytes are sent at once; want parts of a megabyte", n)
+		}
+		if sent += int(n); sent == all {
+			close(told)
+		}
+	})
+	received := sockettest.Go(func() int64 { n, _ := io.Copy(io.Discard, peer); return n })
+	l.Post(func() { c.WriteBuffered(make([]byte, all)) })
+	sockettest.Done(t, "all is sent", told)
+	must(t, c.Close())
+	if n := sockettest.Done(t, "all is received", received); n != all {
+		t.Errorf("%d bytes are received; want %d", n, all)
+	}
+}
+
 // A reset is the end, and tells an error once; what came before it can be read if the system has kept it.
 func TestLoopReset(t *testing.T) {
 	l := runLoops(t, 1).Next()

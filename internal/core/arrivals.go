@@ -64,6 +64,15 @@ func (f *flow) catchUp() {
 	f.told, f.waited = max(f.told, f.consumed), max(f.waited, f.consumed)
 }
 
+// wasRead makes what Read has handed out no news to waits that begin later, and none to callbacks either if it has found that at once: what it has
+// waited for still is.
+func (f *flow) wasRead(atOnce bool) {
+	f.waited = max(f.waited, f.consumed)
+	if atOnce {
+		f.told = max(f.told, f.consumed)
+	}
+}
+
 // endCause returns why a connection whose end was seen by news has ended: io.EOF, or the error that a read would give.
 func (s *Socket) endCause(cause error) error {
 	if cause != io.EOF || s.t == nil {

@@ -150,7 +150,7 @@ func (s *Socket) SetHome(op string, home *Home) error {
 	}
 	s.home, s.summoned = home, false // what was posted to another loop, which may run no more, does not count
 	if s.flow != nil {
-		s.flow.flushing = false
+		s.flow.flushing, s.flow.cut = false, false
 	}
 	s.unlock()
 	return nil
@@ -276,9 +276,9 @@ func (s *Socket) flushAtLoop() {
 		s.unlock()
 		return
 	}
-	f.flushing = false
+	f.flushing, f.cut = false, false
 	if s.t != nil && f.wbuf.len() > 0 {
-		s.flushOnce()
+		s.flushPart()
 	}
 	if s.t != nil && f.wbuf.len() > 0 && s.state == sock.ClosingState {
 		s.expire()

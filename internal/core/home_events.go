@@ -43,7 +43,7 @@ func (s *Socket) roomMade() {
 	s.asked &^= loop.Writable
 	epoch := s.epoch
 	if f.wbuf.len() > 0 && f.writer == nil {
-		s.flushOnce() // which wants room again if it needs more
+		s.flushPart() // which wants room again if it needs more
 	}
 	if s.t == nil || s.epoch != epoch {
 		return

@@ -51,9 +51,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 		return s.plainReadFails(o, t, err)
 	}
 	n := o.n
-	if o.looks == 1 {
-		f.catchUp()
-	}
+	f.wasRead(o.looks == 1)
 	o.p, o.looks = nil, 0
 	f.reader = o
 	if !s.idle() {

@@ -143,9 +143,7 @@ func (s *Socket) readEnds(o *readOp, err error) (int, error) {
 	if err == nil {
 		err = o.err
 	}
-	if o.looks == 1 {
-		f.catchUp() // what a Read has waited for still is news to others
-	}
+	f.wasRead(o.looks == 1)
 	o.p, o.recv, o.err, o.looks = nil, nil, nil, 0
 	f.reader = o
 	if err != nil {

@@ -62,7 +62,7 @@ type flow struct {
 	reader       *readOp // for the next Read; nil: there was none, or it is at work
 	begun        uint32  // counts connections and attempts that have begun: what waits for one must not go on at the next
 	sends        uint32  // counts what adds to sent
-	told         int64   // bytes that callbacks have heard of, counted as consumed is
+	waited       int64   // bytes that a wait has told of, counted as consumed is
 
 	// The bytes in rbuf came before those that the transport still has; wbuf is WriteBuffered's.
 	rbuf, wbuf buffer
@@ -74,15 +74,16 @@ type flow struct {
 	sent          int64
 	watching      bool // a goroutine waits on behalf of the callbacks
 	flushing      bool // a goroutine sends wbuf, or timer will start one
+	cut           bool // the loop goes on sending wbuf in its next turn
 	shutWrite     bool // CloseWrite once wbuf is empty
 	shutRead      bool // CloseRead
 	withheld      bool // the watcher has seen the end, which is told after the bytes before it
 
 	// For a Read that waits.
-	in     gate
-	waited int64 // bytes that a wait has told of, counted as consumed is
-	spare  *writeOp
-	timer  *time.Timer // of flushing
+	in    gate
+	told  int64 // bytes that callbacks have heard of, counted as consumed is
+	spare *writeOp
+	timer *time.Timer // of flushing
 
 	// The first reader.
 	own readOp
@@ -227,7 +228,7 @@ func (s *Socket) flushWritten() {
 		s.unstage() // the callback has run elsewhere: the socket was moved meanwhile, and its new loop has written
 	}
 	if s.t != nil && s.flow != nil && s.flow.wbuf.len() > 0 {
-		s.flushOnce()
+		s.flushPart()
 	}
 }
 
@@ -288,7 +289,7 @@ func (s *Socket) begin(end Endpoint, mode sock.OpenMode) {
 		f.rbuf.reset()
 		f.wbuf.reset()
 		f.consumed, f.told, f.waited, f.sent = 0, 0, 0, 0
-		f.shutWrite, f.shutRead, f.withheld, f.broken = false, false, false, nil
+		f.cut, f.shutWrite, f.shutRead, f.withheld, f.broken = false, false, false, false, nil
 		f.readDeadline, f.writeDeadline = time.Time{}, time.Time{}
 		f.attempt, f.hold = nil, nil
 		f.begun++

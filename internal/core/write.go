@@ -2,10 +2,12 @@ package core
 
 import (
 	"errors"
+	"math"
 	"os"
 	"syscall"
 	"time"
 
+	"anteroom/loop"
 	"anteroom/sock"
 )
 
@@ -194,13 +196,17 @@ func (s *Socket) writeBuffered(p []byte) (int, error) {
 }
 
 // flushNow sends what it can of wbuf, and returns how much that was. mu held, and there is a transport.
-func (s *Socket) flushNow() (sent int64, err error) {
+func (s *Socket) flushNow() (sent int64, err error) { return s.flushUpTo(math.MaxInt64) }
+
+// flushUpTo is flushNow, but does not go on when it has sent most.
+func (s *Socket) flushUpTo(most int64) (sent int64, err error) {
 	f := s.flow
 	if f.writer != nil {
 		return 0, nil // in the middle of a Write
 	}
-	for f.wbuf.len() > 0 {
-		n, err := s.t.Write(f.wbuf.bytes())
+	for f.wbuf.len() > 0 && sent < most {
+		p := f.wbuf.bytes()
+		n, err := s.t.Write(p[:min(int64(len(p)), most-sent)])
 		f.wbuf.skip(n)
 		sent += int64(n)
 		if err == ErrAgain {
@@ -229,6 +235,28 @@ func (s *Socket) flushOnce() (sent int64) {
 	sent, err := s.flushNow()
 	s.flushed(err)
 	return sent
+}
+
+// mostFlushed is how much of wbuf a loop sends before others have their turn.
+const mostFlushed = 1 << 20
+
+// flushPart is flushOnce where a loop sends: what is more than others can wait for is sent in its next turns. mu held, and let go of while callbacks
+// run.
+func (s *Socket) flushPart() {
+	f := s.flow
+	switch {
+	case s.home == nil:
+		s.flushOnce()
+		return
+	case f.cut, s.asked&loop.Writable != 0:
+		return // the loop will go on, or tell of room
+	}
+	sent, err := s.flushUpTo(mostFlushed)
+	if err == nil && sent >= mostFlushed && f.wbuf.len() > 0 {
+		f.cut = true
+		s.home.loop.Post(s.flushAtLoop)
+	}
+	s.flushed(err)
 }
 
 // flushed takes the steps that follow an attempt to send. mu held, and let go of while callbacks run.
