@@ -6,12 +6,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -84,6 +84,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.source, err = sourceDir(); err != nil {
 		return usageError{err}
 	}
+	if o.json != "" { // what cannot be kept is not measured
+		if err := mayWrite(o.json); err != nil {
+			return usageError{err}
+		}
+	}
 	var r *Results
 	if o.from != "" {
 		r, err = load(o.from)
@@ -93,16 +98,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.json != "" {
-		if err := r.save(o.json); err != nil {
-			return err
-		}
-	}
 	for _, line := range r.about() {
 		fmt.Fprintln(stdout, line)
 	}
 	for _, t := range r.tables() {
 		t.writeText(stdout)
+	}
+	if o.json != "" {
+		if err := r.save(o.json); err != nil {
+			return err
+		}
 	}
 	if o.readme {
 		if err := r.rewriteReadmes(o.source, stderr); err != nil {
@@ -111,6 +116,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.check {
 		return check(r)
+	}
+	return nil
+}
+
+// mayWrite returns an error if a file cannot be written. One that is there stays as it is, and none is left that was not.
+func mayWrite(file string) error {
+	_, missing := os.Stat(file)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if errors.Is(missing, fs.ErrNotExist) {
+		return os.Remove(file)
 	}
 	return nil
 }
@@ -147,10 +166,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "")
 	f.BoolVar(&o.readme, "readme", false, "")
 	f.BoolVar(&o.check, "check", false, "")
-	f.IntVar(&o.rounds, "rounds", 0, "")
-	f.IntVar(&o.turns, "turns", 0, "")
-	f.IntVar(&o.idle, "idle", 0, "")
-	f.DurationVar(&o.run, "run", 0, "")
+	f.IntVar(&o.rounds, "rounds", 5, "")
+	f.IntVar(&o.turns, "turns", 11, "")
+	f.IntVar(&o.idle, "idle", 18000, "")
+	f.DurationVar(&o.run, "run", 100*time.Millisecond, "")
 	f.StringVar(&o.only, "only", "", "")
 	f.StringVar(&o.servers, "servers", "", "")
 	f.StringVar(&o.transport, "transport", "", "")
@@ -163,8 +182,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	case err == nil && f.NArg() > 0:
 		err = fmt.Errorf("it takes no argument: %q", f.Arg(0))
-	case err == nil && (o.rounds < 0 || o.turns < 0 || o.idle < 0 || o.run < 0):
-		err = errors.New("--rounds, --turns, --idle and --run take no negative values")
+	case err == nil && (o.rounds <= 0 || o.turns <= 0 || o.idle <= 0 || o.run <= 0):
+		err = errors.New("--rounds, --turns, --idle and --run take positive values")
 	case err == nil && (o.rounds > 1000 || o.turns > 100 || o.run > time.Hour):
 		err = errors.New("there are at most 1000 rounds, of 100 turns of an hour")
 	}
@@ -172,7 +191,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{fmt.Errorf("%w (--help says more)", err)}
 	}
 	o.command = "go run ."
+	given := make(map[string]bool)
 	f.Visit(func(g *flag.Flag) { // what decides about the figures, and no names of files
+		given[g.Name] = true
 		switch g.Name {
 		case "quick":
 			o.command += " --quick"
@@ -180,12 +201,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			o.command += " --" + g.Name + " " + g.Value.String()
 		}
 	})
-	rounds, turns, idle := 5, 11, 18000
-	if o.quick {
-		rounds, turns, idle = 3, 1, 5000
+	for name, quick := range map[string]struct {
+		to    *int
+		value int
+	}{"rounds": {&o.rounds, 3}, "turns": {&o.turns, 1}, "idle": {&o.idle, 5000}} {
+		if o.quick && !given[name] {
+			*quick.to = quick.value
+		}
 	}
-	o.rounds, o.turns, o.idle = cmp.Or(o.rounds, rounds), cmp.Or(o.turns, turns), cmp.Or(o.idle, idle)
-	o.run = cmp.Or(o.run, 100*time.Millisecond)
 	return o, nil
 }
 

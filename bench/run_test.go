@@ -198,7 +198,7 @@ func TestFlags(t *testing.T) {
 	if err != nil || !o.quick || !o.check || o.rounds != 3 || o.command != "go run . --only pp1 --quick" {
 		t.Errorf("%+v %v", o, err)
 	}
-	for _, args := range [][]string{{"extra"}, {"--nonsense"}, {"--rounds", "-1"}, {"--turns", "-1"}, {"--rounds", "1001"}, {"--turns", "101"}, {"--run", "2h"}} {
+	for _, args := range [][]string{{"extra"}, {"--nonsense"}, {"--rounds", "-1"}, {"--rounds", "0"}, {"--turns", "-1"}, {"--idle", "0"}, {"--run", "0"}, {"--rounds", "1001"}, {"--turns", "101"}, {"--run", "2h"}} {
 		var usage usageError
 		if _, err := parse(args, io.Discard); !errors.As(err, &usage) {
 			t.Errorf("%q: %v", args, err)

@@ -57,8 +57,9 @@ the end. Of echo and stream, a connection that fails is not made again. CPU is
 what the system has counted for a whole process.
 
 Durations are written like 500ms, 10s or 2m, and are at most 720h. The exit
-status is 1 if anything has failed. SIGINT ends it early, and what was measured
-so far is said.
+status is 1 if anything has failed that was measured; what keeps it from being
+measured has the status that "anteroom help" lists. SIGINT ends it early, and
+what was measured so far is said.
 
 The keys of --json: address, mode, loop (closed or open), connections,
 size_bytes, warmup_s, duration_s (measured), interrupted, requests,
@@ -85,6 +86,9 @@ Example:
   client CPU  41.2µs a request, 0.0412 cores
   errors      none
 `
+
+// sentTwice is how long after a signal another one is taken for the same.
+const sentTwice = 100 * time.Millisecond
 
 // The limits of what bench takes. Beyond them are mistakes.
 const (
@@ -130,7 +134,8 @@ func runBench(w *world, args []string) error {
 	select {
 	case err = <-result:
 	case sig := <-caught:
-		stop() // a second one ends the process, whatever it waits for
+		// A second one ends the process, whatever it waits for; but timeout(1) sends the first one twice.
+		defer time.AfterFunc(sentTwice, stop).Stop()
 		cancel()
 		if err := <-result; err != nil && !errors.Is(err, context.Canceled) {
 			if f := fail(err).(*failure); f.err != nil {

@@ -307,8 +307,11 @@ func (p *selfProcess) line(ctx context.Context) (string, error) {
 	}
 }
 
-// cpuTime asks the process how long it has computed.
+// cpuTime returns how long the process has computed, and asks it where the system does not say that: then it answers when it comes to it.
 func (p *selfProcess) cpuTime() (time.Duration, error) {
+	if t, ok := load.CPUTimeOf(p.cmd.Process.Pid); ok {
+		return t, nil
+	}
 	if _, err := fmt.Fprintln(p.in, selfCPU); err != nil {
 		return 0, err
 	}

@@ -46,7 +46,7 @@ type Config struct {
 	Timeout     time.Duration // how long a connection is waited for, an answer of Request, and at the end the answers that are missing
 	Rate        float64       // requests a second over all connections, in an open loop; 0: a closed one. Not for Stream.
 
-	// ServerCPU says how long the server has computed so far. It is asked when the measurement begins, and when it ends.
+	// ServerCPU says how long the server has computed so far. It is asked when the measurement begins, and when it ends, on Run's goroutine.
 	ServerCPU func() (time.Duration, error)
 	// Progress is told ten times a second, on Run's goroutine, which part of the time has passed, the warm-up counted, and what
 	// Result.Done will be so far.
@@ -279,14 +279,8 @@ type mark struct {
 }
 
 func (r *run) mark() mark {
-	m := mark{made: true}
+	m := mark{made: true, at: r.now()}
 	m.clientCPU, m.knowsClient = CPUTime()
-	if r.ServerCPU != nil {
-		var err error
-		m.serverCPU, err = r.ServerCPU()
-		m.knowsServer = err == nil
-	}
-	m.at = r.now()
 	if r.Mode == Stream {
 		for _, w := range r.workers {
 			out := w.sent.Load()
@@ -296,6 +290,11 @@ func (r *run) mark() mark {
 			m.streamedOut += out
 			m.streamedBack += w.received.Load()
 		}
+	}
+	if r.ServerCPU != nil { // last: a server that is at work may take its time
+		var err error
+		m.serverCPU, err = r.ServerCPU()
+		m.knowsServer = err == nil
 	}
 	return m
 }

@@ -209,6 +209,24 @@ func TestWarmup(t *testing.T) {
 	})
 }
 
+// That the server takes its time to say how long it has computed is not taken for measured time.
+func TestServerCPUTakesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{
+			Dial: pipes(t, answering(8, func(i int, b []byte) ([]byte, error) {
+				time.Sleep(100 * time.Millisecond)
+				return nil, nil
+			})),
+			Mode: Stream, Connections: 1, Size: 8, Duration: time.Second, Timeout: time.Second,
+			ServerCPU: func() (time.Duration, error) { time.Sleep(800 * time.Millisecond); return 0, nil },
+		}
+		res, _ := measure(t, t.Context(), cfg)
+		if res.Elapsed != time.Second || res.Done < 9 || res.Done > 11 {
+			t.Errorf("%d messages in %v; want 10 in a second", res.Done, res.Elapsed)
+		}
+	})
+}
+
 // Servers that are no echo servers are found out, in a bounded time.
 func TestHostileServers(t *testing.T) {
 	const size = 100
