@@ -32,7 +32,7 @@ func echo(t testing.TB, addr string) string {
 			if err != nil {
 				return err
 			}
-			io.Copy(c, c)
+			sockettest.Copy(c, c)
 			c.Close()
 		}
 	})
@@ -399,7 +399,7 @@ func TestTheEndOfTheContextDoesNotReachTheConnection(t *testing.T) {
 	for name, tr := range transcripts {
 		f := startFake(t, func(_ int, c *fakeConn) bool {
 			tr.play(c, tr.size(), func(s string) { io.WriteString(c, s) })
-			io.Copy(c, c)
+			sockettest.Copy(c, c)
 			return false
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), sockettest.Long())

@@ -81,7 +81,7 @@ func TestSocketProxyLooksUpNames(t *testing.T) {
 		io.ReadFull(c, name)
 		asked <- string(name[:b[4]])
 		reply(c, 0, nil) // and does not tell from where it is connected
-		io.Copy(c, c)
+		sockettest.Copy(c, c)
 	})
 	setApplicationProxy(t, p)
 	c := closeLater(t, dialTo(t, "no-such-host.invalid:1234"))

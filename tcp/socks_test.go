@@ -214,7 +214,7 @@ func relay(a, b *net.TCPConn) {
 	var both sync.WaitGroup
 	for _, ends := range [][2]*net.TCPConn{{a, b}, {b, a}} {
 		both.Go(func() {
-			if _, err := io.Copy(ends[0], ends[1]); err != nil { // reset: the other end learns that, too
+			if _, err := sockettest.Copy(ends[0], ends[1]); err != nil { // reset: the other end learns that, too
 				ends[0].Close()
 				ends[1].Close()
 			}

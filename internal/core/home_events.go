@@ -54,8 +54,8 @@ func (s *Socket) roomMade() {
 	}
 }
 
-// mostTurns bounds how often callbacks are told again, in one turn of the loop, because they have left something.
-const mostTurns = 16
+// mostTurns bounds how often callbacks are told in one go, because they have left something: of 64 KiB each time where streams come in.
+const mostTurns = 4
 
 // arrived tells the callbacks of bytes: once, and again if they have read what fitted and there may be more, or if more was buffered while they
 // ran, which no edge tells of any more. They have been told before, so many times in this turn. It reports whether they will be told again. mu
@@ -78,23 +78,27 @@ func (s *Socket) arrived(before int) (again bool) {
 		s.full, s.fills, s.owed = false, 0, false
 		s.cb.tell(&s.mu, sigReadyRead, s)
 		s.flushWritten()
-		if !s.left(epoch, read) {
+		last := turns == mostTurns // others want their turn
+		if !s.left(epoch, read, last) {
 			return false
 		}
-		if turns == mostTurns { // others want their turn
+		if last {
 			s.owe()
 			return true
 		}
 	}
 }
 
-// left reports whether the callbacks, since the connection was epoch and readSoFar said before, have left something or may have. mu held.
-func (s *Socket) left(epoch uint32, before int64) bool {
+// left reports whether the callbacks, since the connection was epoch and readSoFar said before, have left something; or, if it may guess, whether
+// they may have. mu held.
+func (s *Socket) left(epoch uint32, before int64, guess bool) bool {
 	switch {
 	case s.epoch != epoch || s.t == nil || s.state != sock.ConnectedState || s.ending:
 		return false
 	case s.leftSome(before), s.fills > 1 && s.flow.rbuf.len() > 0:
 		return true
+	case guess:
+		return s.full
 	}
 	s.full = s.full && hasBytes(int(s.fd-1))
 	return s.full

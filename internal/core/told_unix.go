@@ -45,7 +45,7 @@ func (s *Socket) Ready(ev loop.Events) {
 	if s.cb.due != telling || s.full || s.flow != nil || s.home != h {
 		s.cb.told(&s.mu, s)
 		s.flushWritten()
-		if s.left(epoch, 0) {
+		if s.left(epoch, 0, false) {
 			s.arrived(1)
 		}
 		s.unlock()

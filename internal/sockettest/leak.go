@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,12 @@ func Main(m *testing.M) int {
 		code = 1
 	}
 	return code
+}
+
+// Copy is io.Copy, without the pipes that package net keeps when it copies between connections by splice: they would be left behind until some
+// collection of garbage closes them.
+func Copy(to io.Writer, from io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 }
 
 // openPoller makes the runtime open the descriptors of its own that it opens when they are needed first.
