@@ -1,7 +1,8 @@
 package loop
 
-// AfterRun is for this module's sockets. It has f called each time that Run returns, on Run's goroutine, until stop is called: from then on the loop handles nothing until it
-// runs again, and who waits for what it handles must see for himself. It may be called from any goroutine; f must not wait.
+// AfterRun is for this module's sockets. It has f called each time that Run returns, on Run's goroutine, until stop is called: from then on the
+// loop handles nothing until it runs again, and who waits for what it handles must see for himself. It may be called from any goroutine; f must
+// not wait.
 func (l *Loop) AfterRun(f func()) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -40,7 +40,7 @@
 //
 // # Platforms
 //
-// The system's call is epoll on Linux, kqueue on macOS and the BSDs (amd64, arm64, riscv64), and poll on other Unix systems, where each turn takes time for each
-// descriptor. Elsewhere, on Windows too, a loop has no descriptors as yet: [Loop.Notify] and [Loop.Register] fail with
-// UnsupportedSocketOperationError; everything else works.
+// The system's call is epoll on Linux, kqueue on macOS and the BSDs (amd64, arm64, riscv64), and poll on other Unix systems, where each
+// turn takes time for each descriptor. Elsewhere, on Windows too, a loop has no descriptors as yet: [Loop.Notify] and [Loop.Register] fail
+// with UnsupportedSocketOperationError; everything else works.
 package loop

@@ -69,10 +69,10 @@ const (
 	seldom = 256
 )
 
-// Doubt is for this module's sockets. It has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if there is something to read at its
-// descriptor then, or the end, and it has not been called before and doubted again. In a crowd, or on a loop that is far behind, it may be
-// seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few nanoseconds. It is called on the
-// loop's goroutine, and nowhere else.
+// Doubt is for this module's sockets. It has the loop call the handler of a registration once more some 20 ms later, with Readable and Left, if
+// there is something to read at its descriptor then, or the end, and it has not been called before and doubted again. In a crowd, or on a loop
+// that is far behind, it may be seconds later. It is for who has left bytes, perhaps, of which no edge tells any more, and costs a few
+// nanoseconds. It is called on the loop's goroutine, and nowhere else.
 func (l *Loop) Doubt(r Registration, fd uintptr) {
 	if !l.isYoung(r) {
 		l.doubt(r, fd)
@@ -103,9 +103,9 @@ func (l *Loop) doubt(r Registration, fd uintptr) {
 	}
 }
 
-// DoubtPays is for this module's sockets. It reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until one event came, which is being
-// handled, for then it may have nothing else to do for long, and would be woken for the doubt. Unless such events come so often that one waking
-// serves many of them; to find that out, a few are doubted all the same. It is called on the loop's goroutine.
+// DoubtPays is for this module's sockets. It reports whether a doubt costs less than a few hundred nanoseconds: not if the loop has slept until
+// one event came, which is being handled, for then it may have nothing else to do for long, and would be woken for the doubt. Unless such events
+// come so often that one waking serves many of them; to find that out, a few are doubted all the same. It is called on the loop's goroutine.
 func (l *Loop) DoubtPays() bool {
 	if !l.lone {
 		return true
@@ -114,8 +114,8 @@ func (l *Loop) DoubtPays() bool {
 	return l.doubts.often || l.doubts.alone%seldom == 0
 }
 
-// Samples is for this module's sockets. It reports whether who doubts should also find out at once this time: so it is until the first doubt in one round of 16, so that who always
-// leaves something is found out. It is called on the loop's goroutine.
+// Samples is for this module's sockets. It reports whether who doubts should also find out at once this time: so it is until the first doubt in
+// one round of 16, so that who always leaves something is found out. It is called on the loop's goroutine.
 func (l *Loop) Samples(r Registration) bool {
 	return l.doubts.round%sampledRound == 0 && !l.isYoung(r)
 }

@@ -337,8 +337,8 @@ func (l *Loop) InCompany() {
 	}
 }
 
-// InTurn is for this module's servers. It returns how many events the turn that is under way handles, those that it has handled already among them. It is called on the loop's
-// goroutine, and nowhere else.
+// InTurn is for this module's servers. It returns how many events the turn that is under way handles, those that it has handled already among
+// them. It is called on the loop's goroutine, and nowhere else.
 func (l *Loop) InTurn() int { return l.end }
 
 // Close ends the loop for good: what is posted or timed does not run any more, handlers and notifiers are forgotten without a word, and
