@@ -23,7 +23,8 @@ var retryFor = sock.DefaultWait // shorter in tests
 // A Listener listens at a SOCKS5 proxy, by RFC 1928's BIND: whoever connects to Addr, an address of the proxy's, comes out of Accept. Its
 // methods may be called from any goroutine.
 //
-// A BIND is good for one peer. As soon as one has come, the Listener binds anew, and asks for the port that it had first; if the proxy refuses
+// A BIND is good for one peer. The first waits in the binding until Accept is called for the first time. From then on, as soon as one has come,
+// the Listener binds anew, and asks for the port that it had first; if the proxy refuses
 // that, it asks for any. The proxy may also give another port than the one that was asked for (dante does, while a connection that came to that
 // one is open). So Addr may change with each peer, and what a single server sees as a queue has gaps here: a peer that comes after another one and
 // before the new binding is refused by the proxy, and so is one that comes while two have come and nobody has accepted the first (one
@@ -38,8 +39,10 @@ type Listener struct {
 	asked  endpoint // what is asked for: Listen's address, then with the port of the first binding
 	closed context.Context
 	close  context.CancelFunc
+	first  *net.TCPConn  // the control connection of the first binding, for the goroutine to take over
+	begin  sync.Once     // starts the goroutine, unless Close comes first
 	conns  chan *Conn    // holds one that has come and is not accepted
-	ended  chan struct{} // closed when the goroutine has ended
+	ended  chan struct{} // closed when the goroutine has ended, or there will be none
 	err    error         // why it ended
 
 	mu   sync.Mutex
@@ -86,10 +89,7 @@ func (p Proxy) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	l.asked = to
 	l.asked.port = uint16(l.addr.Port)
 	l.closed, l.close = context.WithCancel(context.Background())
-	go func() {
-		l.err = l.run(control)
-		close(l.ended)
-	}()
+	l.first = control
 	return l, nil
 }
 
@@ -102,7 +102,8 @@ func (l *Listener) Addr() net.Addr {
 }
 
 // SetRebind sets whether the Listener binds anew when the next peer has come, which it does from the beginning. Without, Accept returns that
-// peer's connection, and then fails with an error that Is net.ErrClosed.
+// peer's connection, and then fails with an error that Is net.ErrClosed. Before the first Accept it decides for the first peer, even if that
+// has come.
 func (l *Listener) SetRebind(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,6 +113,13 @@ func (l *Listener) SetRebind(on bool) {
 // Accept waits for a peer and returns its connection, a *Conn, from which nothing has been read. It fails if the Listener was closed, then
 // with an error that Is net.ErrClosed, or cannot listen any more.
 func (l *Listener) Accept() (net.Conn, error) {
+	// Not in Listen: who calls SetRebind next must not be too late for a peer that comes at once.
+	l.begin.Do(func() {
+		go func() {
+			l.err = l.run(l.first)
+			close(l.ended)
+		}()
+	})
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -132,6 +140,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 // has ended. A second Close does nothing.
 func (l *Listener) Close() error {
 	l.close()
+	l.begin.Do(func() {
+		l.first.Close()
+		close(l.ended)
+	})
 	<-l.ended
 	select {
 	case c := <-l.conns:

@@ -262,6 +262,23 @@ func TestSetRebindOff(t *testing.T) {
 	}
 }
 
+// SetRebind is in time for a peer that has come at once.
+func TestSetRebindOffBeforeTheFirstAccept(t *testing.T) {
+	b := startBinder(t, func(_ int, c *fakeConn) bool {
+		_, err := c.Write(append(append(socksReply(0, at), socksReply(0, from)...), "payload"...))
+		return err == nil
+	})
+	l := listen(t, b.socks(), ":0")
+	b.next(t)
+	sockettest.Stays(t, "there is no other binding", func() bool { return len(b.bindings) == 0 })
+	l.SetRebind(false)
+	accept(t, l)
+	wantCode(t, refused(t, accepting(l)), sock.OperationError, net.ErrClosed)
+	if n := len(b.bindings); n != 0 {
+		t.Errorf("there were %d more bindings", n)
+	}
+}
+
 // A binder is a fake proxy whose bindings the test controls.
 type binder struct {
 	*fake
@@ -316,8 +333,11 @@ func TestNoMoreThanOneWaitsForAccept(t *testing.T) {
 	b := startBinder(t, nil)
 	l := listen(t, b.socks(), ":0")
 	b.next(t).come()
+	sockettest.Stays(t, "there is no second binding before the first Accept", func() bool { return len(b.bindings) == 0 })
+	accept(t, l)
+	b.next(t).come()
 	b.next(t).come() // the new binding came before anybody has accepted
-	sockettest.Stays(t, "there is no third binding", func() bool { return len(b.bindings) == 0 })
+	sockettest.Stays(t, "there is no fourth binding", func() bool { return len(b.bindings) == 0 })
 	accept(t, l)
 	b.next(t)
 	c := accept(t, l)
@@ -325,7 +345,7 @@ func TestNoMoreThanOneWaitsForAccept(t *testing.T) {
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != "payload" {
 		t.Errorf("read %q, %v", got, err)
 	}
-	sockettest.Stays(t, "there is no fourth binding", func() bool { return len(b.bindings) == 0 })
+	sockettest.Stays(t, "there is no fifth binding", func() bool { return len(b.bindings) == 0 })
 }
 
 func TestRebindAsksForTheSamePortAndElseForAny(t *testing.T) {
@@ -385,9 +405,11 @@ func TestRebindFailsForGoodWhenTheProxyIsGone(t *testing.T) {
 	proxy.SetRetryFor(t, sockettest.Scale(300*time.Millisecond)) // enough for one try
 	b := startBinder(t, nil)
 	l := listen(t, b.socks(), ":0")
-	first := b.next(t)
+	b.next(t).come()
+	accept(t, l)
+	second := b.next(t)
 	b.listener.Close()
-	first.come()
+	second.come()
 	sockettest.Eventually(t, "the listener has given up", func() bool {
 		select {
 		case <-proxy.Ended(l):
@@ -471,12 +493,12 @@ func TestABindingThatTheProxyEndsIsFollowedByAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := startBinder(t, nil)
-			l := listen(t, b.socks(), ":0")
+			c := accepting(listen(t, b.socks(), ":0"))
 			for range 3 {
 				end(b.next(t))
 			}
 			b.next(t).come()
-			accept(t, l)
+			accepted(t, c)
 		})
 	}
 }
@@ -525,11 +547,20 @@ func TestCloseAtEachStage(t *testing.T) {
 	t.Run("with connections that nobody has accepted", func(t *testing.T) {
 		b := startBinder(t, nil)
 		l := listen(t, b.socks(), ":0")
-		first := b.next(t)
-		first.come()
+		b.next(t).come()
+		accept(t, l)
 		second := b.next(t)
 		second.come()
-		closed(t, l, nil, first, second)
+		third := b.next(t)
+		third.come()
+		closed(t, l, nil, second, third)
+	})
+	t.Run("before the first Accept", func(t *testing.T) {
+		b := startBinder(t, nil)
+		l := listen(t, b.socks(), ":0")
+		first := b.next(t)
+		first.come()
+		closed(t, l, nil, first)
 	})
 	t.Run("while the proxy is mute", func(t *testing.T) {
 		mute := make(chan *fakeConn, 1)

@@ -166,9 +166,17 @@ func TestLoopBytesBehindAnUrgentOne(t *testing.T) {
 
 // An urgent byte is a byte of the stream, wherever the connection has come from.
 func TestUrgentByteIsInTheStream(t *testing.T) {
-	send := func(c *net.TCPConn) {
+	send := func(t *testing.T, c *net.TCPConn) { // in any goroutine
 		c.Write([]byte("before"))
-		control(t, c, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+		var err error
+		if raw, gone := c.SyscallConn(); gone != nil {
+			err = gone
+		} else if gone := raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) }); gone != nil {
+			err = gone
+		}
+		if err != nil {
+			t.Errorf("the urgent byte was not sent: %v", err)
+		}
 		c.Write([]byte("after"))
 		c.CloseWrite()
 	}
@@ -183,7 +191,7 @@ func TestUrgentByteIsInTheStream(t *testing.T) {
 		must(t, err)
 		c := closeLater(t, new(tcp.Socket))
 		must(t, c.SetSocketDescriptor(give(server.(*net.TCPConn)), sock.ConnectedState, 0))
-		send(client.(*net.TCPConn))
+		send(t, client.(*net.TCPConn))
 		return c
 	}
 	through := func(t *testing.T) proxy.Proxy { // which has a peer for whoever listens, and is the peer of whoever connects
@@ -195,7 +203,7 @@ func TestUrgentByteIsInTheStream(t *testing.T) {
 			if reply(c, 0, loopbackPort(7)); b[1] == 2 {
 				reply(c, 0, loopbackPort(8))
 			}
-			send(c)
+			send(t, c)
 			io.Copy(io.Discard, c)
 		})
 	}
