@@ -17,8 +17,6 @@ type doubts struct {
 	young doubted // since the last tick
 	old   doubted // from before that, to be asked about unless they are among the young, too
 	round uint32  // counts the ticks, from firstRound, and marks the young in the table
-	asked int     // how many of old were asked about
-	found int     // of how many there was something
 	alone int     // how many events have ended a sleep alone
 	often bool    // many have in the round before
 
@@ -61,8 +59,9 @@ const (
 	mostBehind = 16
 	// keptDoubts is how many there is always room for.
 	keptDoubts = 64
-	// vainDoubts is how many may be asked about in vain in a round without the next one being longer.
-	vainDoubts = 64
+	// fewDoubts is how many there may be in a round of leastPatience. Of more the rounds are as much longer, so that they never cost much, even
+	// where each is asked about in vain.
+	fewDoubts = 64
 	// oftenAlone is how many lone events in a round make it worth while to be woken for them in the next one.
 	oftenAlone = 64
 	// seldom is which lone events are doubted all the same: each 256th.
@@ -153,8 +152,6 @@ func (l *Loop) settleDoubts() {
 			}
 		}
 	}
-	d.asked += asked
-	d.found += l.end
 	if d.old.len() == 0 {
 		d.age()
 	}
@@ -163,13 +160,7 @@ func (l *Loop) settleDoubts() {
 // age makes the young doubts old ones, which are asked about at the next tick.
 func (d *doubts) age() {
 	d.due.Store(false)
-	switch {
-	case d.asked-d.found > vainDoubts:
-		d.patience = min(2*d.patience, mostPatience)
-	case d.young.len() <= vainDoubts:
-		d.patience = leastPatience
-	}
-	d.asked, d.found = 0, 0
+	d.patience = min(max(leastPatience, leastPatience*time.Duration(d.young.len())/fewDoubts), mostPatience)
 	d.caughtUp, d.behind = false, 0
 	d.often, d.alone = d.alone >= oftenAlone, 0
 	if d.round++; d.round == 0 {

@@ -5,6 +5,7 @@ package loop_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"anteroom/internal/sockettest"
 	"anteroom/loop"
@@ -191,6 +192,29 @@ func TestDoubtsAreSampled(t *testing.T) {
 		}
 		if sampled < 2 || others < 2 {
 			t.Errorf("%d first doubts are sampled and %d are not, want 2 and some", sampled, others)
+		}
+	})
+}
+
+// Where there are many doubts their rounds are longer at once, so that a second never sees many times more of them; among few they are short again.
+func TestDoubtsOfManyAreLeftForLonger(t *testing.T) {
+	each(t, func(t *testing.T, l *loop.Loop) {
+		round := func(doubts int) time.Duration {
+			for range doubts / 2 {
+				for _, fd := range socketPair(t) {
+					r, err := l.Register(uintptr(fd), loop.Readable, handlerFunc(func(loop.Events) {}))
+					must(t, err)
+					l.Doubt(r, uintptr(fd))
+				}
+			}
+			l.NextRound()
+			return l.Round()
+		}
+		few := round(10)
+		for _, tt := range []struct{ doubts, least, most int }{{300, 3, 10}, {1100, 16, 16}, {10, 1, 1}, {0, 1, 1}} {
+			if got := round(tt.doubts); got < time.Duration(tt.least)*few || got > time.Duration(tt.most)*few {
+				t.Errorf("after a round of %d doubts the next is %v, want %d to %d times %v", tt.doubts, got, tt.least, tt.most, few)
+			}
 		}
 	})
 }

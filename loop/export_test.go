@@ -1,6 +1,10 @@
 package loop
 
-import "anteroom/internal/poll"
+import (
+	"time"
+
+	"anteroom/internal/poll"
+)
 
 // NewPortable returns a loop that does what loops do where there is nothing better than poll(2).
 func NewPortable() (*Loop, error) { return newLoop(poll.OpenPortable) }
@@ -11,5 +15,11 @@ func (l *Loop) Lone() { l.lone = true }
 // Asleep reports whether the loop sleeps, or is about to.
 func (l *Loop) Asleep() bool { return l.asleep.Load() }
 
-// NextRound ends a round of doubts.
-func (l *Loop) NextRound() { l.doubts.age() }
+// NextRound ends a round of doubts, as if those from before it had been asked about.
+func (l *Loop) NextRound() {
+	l.doubts.old = doubted{}
+	l.doubts.age()
+}
+
+// Round returns how long the round of doubts under way is.
+func (l *Loop) Round() time.Duration { return l.doubts.patience }
