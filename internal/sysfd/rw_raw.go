@@ -19,8 +19,7 @@ const maxRaw = 64 << 10
 // Read reads what has arrived, at most len(p) bytes, and returns how many: 0 at the end, or if p is empty. After an error n means nothing. It is
 // just small enough for the compiler to put it where it is called, which is also why it leaves EINTR to the caller.
 func Read(fd int, p []byte) (n uintptr, errno syscall.Errno) {
-	n, _, errno = syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT, 0, 0)
-	return
+	return call(unix.SYS_RECVFROM, uintptr(fd), unsafe.Pointer(unsafe.SliceData(p)), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT)
 }
 
 // Filled reports whether a read of n bytes into p may have left others because there was no room for them.
@@ -49,15 +48,14 @@ func ReadUpTo(fd int, p []byte) (n uintptr, cut bool, errno syscall.Errno) {
 
 // Write writes as much of p as the system takes now. For the rest it is as Read is.
 func Write(fd int, p []byte) (n uintptr, errno syscall.Errno) {
-	n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
-	return
+	return call(unix.SYS_SENDTO, uintptr(fd), unsafe.Pointer(unsafe.SliceData(p)), uintptr(min(len(p), maxRaw)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
 }
 
 // Peek returns 1 if something has arrived that can be read, 0 at the end, or why neither is so: EAGAIN, or the connection's error.
 func Peek(fd int) (int, syscall.Errno) {
 	var b [1]byte
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_DONTWAIT|syscall.MSG_PEEK, 0, 0)
+		n, errno := call(unix.SYS_RECVFROM, uintptr(fd), unsafe.Pointer(&b), 1, syscall.MSG_DONTWAIT|syscall.MSG_PEEK)
 		if errno != syscall.EINTR {
 			return int(n), errno
 		}
