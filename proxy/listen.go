@@ -24,11 +24,11 @@ var retryFor = sock.DefaultWait // shorter in tests
 // methods may be called from any goroutine.
 //
 // A BIND is good for one peer. The first waits in the binding until Accept is called for the first time. From then on, as soon as one has come,
-// the Listener binds anew, and asks for the port that it had first; if the proxy refuses
-// that, it asks for any. The proxy may also give another port than the one that was asked for (dante does, while a connection that came to that
-// one is open). So Addr may change with each peer, and what a single server sees as a queue has gaps here: a peer that comes after another one and
-// before the new binding is refused by the proxy, and so is one that comes while two have come and nobody has accepted the first (one
-// connection waits for Accept, another one in the binding, and no third is asked for).
+// the Listener binds anew, and asks for the port that it had first; if the proxy refuses that, it asks for any. The proxy may also give another
+// port than the one that was asked for (dante does, while a connection that came to that one is open). So Addr may change with each peer, and
+// what a single server sees as a queue has gaps here: a peer that comes after another one and before the new binding is refused by the proxy,
+// and so is one that comes while two have come and nobody has accepted the first (one connection waits for Accept, another one in the binding,
+// and no third is asked for).
 //
 // Binding anew that fails because the proxy cannot be reached, does not answer or ends the connection is tried again, after 5 ms, doubling to
 // a second, for sock.DefaultWait; then Accept fails for good. If the proxy says that it must not or cannot be, or talks nonsense, Accept fails
